@@ -1,0 +1,105 @@
+//! The only place where the core meets tokio: tasks that move bytes and messages, and decide nothing.
+
+pub mod clock;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::sentinel::NodeSettings;
+use crate::sentinel::addr::Addr;
+use crate::sentinel::id::{Epoch, MasterName, RunId, Secret};
+use crate::sentinel::io::{AdminRequest, Answer, Input};
+use crate::sentinel::monitor::record::MasterSpec;
+
+/// An answer as a client connection receives it.
+#[derive(Debug)]
+pub struct Answered {
+    /// What to reply.
+    pub answer: Answer,
+    /// How many events the process had published when the answer was given. A client that is itself subscribed sees
+    /// those before the reply and all later ones after it, as on stock's single thread.
+    pub after_event: u64,
+}
+
+/// What lands in a monitor's mailbox.
+#[derive(Debug)]
+pub enum MonitorMessage {
+    /// From pipes, peers, the store and the supervisor.
+    Input(Input),
+    /// A vote request of a peer.
+    Vote {
+        /// The address asked about.
+        addr: Addr,
+        /// The candidate's epoch.
+        epoch: Epoch,
+        /// The candidate.
+        candidate: RunId,
+        /// Dropped unanswered only if the master is removed meanwhile.
+        reply: oneshot::Sender<Answered>,
+    },
+    /// A command of an operator.
+    Admin {
+        /// Parsed request.
+        request: AdminRequest,
+        /// Dropped unanswered only if the master is removed meanwhile.
+        reply: oneshot::Sender<Answered>,
+    },
+}
+
+/// What the supervisor is asked.
+#[derive(Debug)]
+pub enum SupervisorRequest {
+    /// `SENTINEL MONITOR`, validated but for the name being free.
+    Monitor {
+        /// Settings of the new master.
+        spec: MasterSpec,
+        /// Its address.
+        addr: Addr,
+    },
+    /// `SENTINEL REMOVE` of a name that may not exist.
+    Remove(MasterName),
+    /// `SENTINEL CONFIG SET`, all validated.
+    ConfigSet(Vec<NodeChange>),
+    /// `SENTINEL FLUSHCONFIG`
+    FlushConfig,
+    /// `SENTINEL DEBUG` and `SENTINEL SIMULATE-FAILURE`: changes that are not saved.
+    Tune(Vec<NodeChange>),
+    /// `SHUTDOWN`
+    Shutdown,
+}
+
+/// A change of the process's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeChange {
+    /// Empty is unset.
+    AnnounceIp(Option<String>),
+    /// 0 is unset.
+    AnnouncePort(u16),
+    /// Empty is unset. Peer links are rebuilt.
+    SentinelUser(Option<String>),
+    /// Empty is unset. Peer links are rebuilt.
+    SentinelPass(Option<Secret>),
+    /// `resolve-hostnames`
+    ResolveHostnames(bool),
+    /// `announce-hostnames`
+    AnnounceHostnames(bool),
+    /// `loglevel`, one of stock's names.
+    LogLevel(String),
+    /// One of `SENTINEL DEBUG`'s periods, by its upper-case name, ms.
+    Period(&'static str, u64),
+    /// `SENTINEL SIMULATE-FAILURE`: replaces both flags.
+    SimulateFailure {
+        /// `crash-after-election`
+        after_election: bool,
+        /// `crash-after-promotion`
+        after_promotion: bool,
+    },
+}
+
+/// The way to the supervisor. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SupervisorHandle {
+    /// Bounded: a client that asks too much waits in its own connection.
+    pub requests: mpsc::Sender<(SupervisorRequest, oneshot::Sender<Answered>)>,
+    /// Current settings of the process.
+    pub settings: tokio::sync::watch::Receiver<std::sync::Arc<NodeSettings>>,
+}

@@ -1,0 +1,107 @@
+//! The only read path out of monitors: snapshots that are replaced, never changed.
+//!
+//! Monitors write, on the control thread. Client connections read, on theirs, and neither waits for the other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use crate::driver::MonitorMessage;
+use crate::sentinel::id::MasterName;
+use crate::sentinel::monitor::view::MasterView;
+
+/// Answers to the hottest question and the route to the master behind an address.
+#[derive(Debug, Default, Clone)]
+pub struct AddressBook {
+    /// Ready RESP reply of GET-MASTER-ADDR-BY-NAME: an array of two bulk strings, the same in RESP2 and RESP3.
+    pub replies: BTreeMap<MasterName, Bytes>,
+    /// Configured address (not the promoted one) to name, for IS-MASTER-DOWN-BY-ADDR. `host` as shown.
+    pub by_addr: BTreeMap<(String, u16), MasterName>,
+}
+
+/// One master, as readers reach it.
+#[derive(Clone, Debug)]
+pub struct MasterEntry {
+    /// Its newest view.
+    pub view: watch::Receiver<Arc<MasterView>>,
+    /// Its mailbox.
+    pub mailbox: mpsc::Sender<MonitorMessage>,
+}
+
+/// All masters, by name. Replaced whole when one is added or removed.
+pub type Directory = BTreeMap<MasterName, MasterEntry>;
+
+/// Reading side of everything, one clone a connection.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// Changes with every address.
+    pub book: watch::Receiver<Arc<AddressBook>>,
+    /// Changes with MONITOR and REMOVE.
+    pub directory: watch::Receiver<Arc<Directory>>,
+}
+
+/// Writing side. One a process.
+#[derive(Debug)]
+pub struct Publisher {
+    book: watch::Sender<Arc<AddressBook>>,
+    directory: watch::Sender<Arc<Directory>>,
+}
+
+impl Default for Publisher {
+    fn default() -> Self {
+        Publisher { book: watch::channel(Arc::default()).0, directory: watch::channel(Arc::default()).0 }
+    }
+}
+
+impl Publisher {
+    /// A reading side.
+    pub fn reader(&self) -> Reader {
+        Reader { book: self.book.subscribe(), directory: self.directory.subscribe() }
+    }
+
+    /// Adds a master, or replaces it.
+    pub fn add(&self, name: MasterName, entry: MasterEntry) {
+        let view = entry.view.borrow().clone();
+        self.readdress(&view);
+        self.directory.send_modify(|directory| {
+            Arc::make_mut(directory).insert(name, entry);
+        });
+    }
+
+    /// Removes a master.
+    pub fn remove(&self, name: &MasterName) {
+        self.directory.send_modify(|directory| {
+            Arc::make_mut(directory).remove(name);
+        });
+        self.book.send_modify(|book| {
+            let book = Arc::make_mut(book);
+            book.replies.remove(name);
+            book.by_addr.retain(|_, owner| owner != name);
+        });
+    }
+
+    /// Enters the addresses of a view into the book, if they changed.
+    pub fn readdress(&self, view: &MasterView) {
+        let name = view.name();
+        let reply = address_reply(&view.current_host, view.current_port);
+        let configured = (view.instance.host.clone(), view.instance.port);
+        self.book.send_if_modified(|book| {
+            let known = book.replies.get(&name) == Some(&reply) && book.by_addr.get(&configured) == Some(&name);
+            if known {
+                return false;
+            }
+            let book = Arc::make_mut(book);
+            book.by_addr.retain(|_, owner| *owner != name);
+            book.by_addr.insert(configured, name.clone());
+            book.replies.insert(name, reply);
+            true
+        });
+    }
+}
+
+fn address_reply(host: &str, port: u16) -> Bytes {
+    let port = port.to_string();
+    Bytes::from(format!("*2\r\n${}\r\n{host}\r\n${}\r\n{port}\r\n", host.len(), port.len()))
+}

@@ -1,0 +1,116 @@
+//! What the daemon tells the world: one log line and, unless it is a debug event, one published message.
+
+use std::fmt;
+
+/// Levels of stock's log, lowest first. Each has its mark in a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// `.`
+    Debug,
+    /// `-`
+    Verbose,
+    /// `*`
+    Notice,
+    /// `#`
+    Warning,
+}
+
+macro_rules! event_kinds {
+    ($($kind:ident $name:literal $level:ident,)*) => {
+        /// Every event, by the name of its channel (failover.md 11). Nothing else is ever published.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum EventKind {
+            $(#[doc = concat!("`", $name, "`, level ", stringify!($level), ".")] $kind,)*
+        }
+
+        impl EventKind {
+            /// All of them, in the order of declaration.
+            pub const ALL: &'static [EventKind] = &[$(EventKind::$kind,)*];
+
+            /// The channel, which is also the first word of the log line.
+            pub fn name(self) -> &'static str {
+                match self { $(EventKind::$kind => $name,)* }
+            }
+
+            /// Level of the log line.
+            pub fn level(self) -> Level {
+                match self { $(EventKind::$kind => Level::$level,)* }
+            }
+        }
+    };
+}
+
+event_kinds! {
+    Monitor "+monitor" Warning,
+    Unmonitor "-monitor" Warning,
+    Set "+set" Warning,
+    ResetMaster "+reset-master" Warning,
+    Replica "+slave" Notice,
+    Sentinel "+sentinel" Notice,
+    SentinelAddressSwitch "+sentinel-address-switch" Notice,
+    SentinelAddressUpdate "+sentinel-address-update" Notice,
+    SentinelInvalidAddr "+sentinel-invalid-addr" Notice,
+    Reboot "+reboot" Notice,
+    RoleChange "+role-change" Verbose,
+    RoleMismatch "-role-change" Verbose,
+    SubjectivelyDown "+sdown" Warning,
+    SubjectivelyUp "-sdown" Warning,
+    ObjectivelyDown "+odown" Warning,
+    ObjectivelyUp "-odown" Warning,
+    NewEpoch "+new-epoch" Warning,
+    TryFailover "+try-failover" Warning,
+    VoteForLeader "+vote-for-leader" Warning,
+    ElectedLeader "+elected-leader" Warning,
+    AbortNotElected "-failover-abort-not-elected" Warning,
+    StateSelectReplica "+failover-state-select-slave" Warning,
+    AbortNoGoodReplica "-failover-abort-no-good-slave" Warning,
+    SelectedReplica "+selected-slave" Warning,
+    StateSendReplicaofNoOne "+failover-state-send-slaveof-noone" Notice,
+    StateWaitPromotion "+failover-state-wait-promotion" Notice,
+    AbortReplicaTimeout "-failover-abort-slave-timeout" Warning,
+    PromotedReplica "+promoted-slave" Warning,
+    StateReconfReplicas "+failover-state-reconf-slaves" Warning,
+    ReconfSent "+slave-reconf-sent" Notice,
+    ReconfInProgress "+slave-reconf-inprog" Notice,
+    ReconfDone "+slave-reconf-done" Notice,
+    ReconfSentTimeout "-slave-reconf-sent-timeout" Notice,
+    ReconfSentBestEffort "+slave-reconf-sent-be" Notice,
+    FailoverEndForTimeout "+failover-end-for-timeout" Warning,
+    FailoverEnd "+failover-end" Warning,
+    SwitchMaster "+switch-master" Warning,
+    ConfigUpdateFrom "+config-update-from" Warning,
+    ConvertToReplica "+convert-to-slave" Notice,
+    FixReplicaConfig "+fix-slave-config" Notice,
+    TiltEntered "+tilt" Warning,
+    TiltExited "-tilt" Warning,
+    CommandLinkReconnection "-cmd-link-reconnection" Debug,
+    PubSubLinkReconnection "-pubsub-link-reconnection" Debug,
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Channel and level.
+    pub kind: EventKind,
+    /// The message: the grammar of each kind is in failover.md 11. Instances are written
+    /// `<type> <name> <ip> <port>`, replicas and Sentinels followed by ` @ <master> <ip> <port>`.
+    pub payload: String,
+}
+
+impl Event {
+    /// An event of `kind` with `payload`.
+    pub fn new(kind: EventKind, payload: impl Into<String>) -> Event {
+        Event { kind, payload: payload.into() }
+    }
+
+    /// Whether it goes to subscribers: all but debug events do.
+    pub fn is_published(&self) -> bool {
+        self.kind.level() > Level::Debug
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.name(), self.payload)
+    }
+}
