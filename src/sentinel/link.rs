@@ -1,1 +1,249 @@
-//! (written with the core)
+//! The state of one link: its connections and the ages that tell whether the other side lives.
+//!
+//! A [`Link`] is embedded by a master, a replica ([`super::monitor`]) and a peer ([`super::peer`]). It decides when to
+//! connect, PING and recycle; its owner emits what it decides. Every rule is a deadline, used both to act and to know
+//! when to wake.
+
+use std::net::IpAddr;
+
+use super::id::LinkId;
+use super::io::Reply;
+use super::peer::LinkHealth;
+use super::time::{Millis, Periods, RECONNECT_PERIOD};
+
+/// Ordinary commands are not sent while this many replies are outstanding, times the masters that share the link.
+pub const MAX_PENDING_COMMANDS: u64 = 100;
+
+/// One open connection, perhaps still being established.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Its name.
+    pub id: LinkId,
+    /// When it was opened.
+    pub since: Millis,
+    /// Our own address on it, once established.
+    pub local: Option<IpAddr>,
+    /// When something last arrived on it.
+    pub last_activity: Millis,
+}
+
+/// What a reply to PING says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PingReply {
+    /// `+PONG`
+    Pong,
+    /// `-LOADING` or `-MASTERDOWN`: alive, though not serving.
+    Alive,
+    /// `-BUSY`: a script runs; counts as no answer.
+    Busy,
+    /// Anything else: something answers, but not an instance we can use.
+    Unusable,
+}
+
+impl PingReply {
+    /// Classifies by prefix, as stock does.
+    pub fn of(value: &Reply) -> PingReply {
+        match value {
+            Reply::Status(text) if text.starts_with(b"PONG") => PingReply::Pong,
+            Reply::Error(text) if text.starts_with(b"LOADING") || text.starts_with(b"MASTERDOWN") => PingReply::Alive,
+            Reply::Error(text) if text.starts_with(b"BUSY") => PingReply::Busy,
+            _ => PingReply::Unusable,
+        }
+    }
+}
+
+/// One instance's link.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// The command connection.
+    pub command: Option<Connection>,
+    /// The hello subscription; peers have none.
+    pub pubsub: Option<Connection>,
+    /// Ages, in the form that peers hand to monitors.
+    pub health: LinkHealth,
+    last_attempt: Option<Millis>,
+    last_ping: Option<Millis>,
+}
+
+impl LinkHealth {
+    /// Ages of an instance that is known since `now`: the down clock runs from its creation, so that one that can
+    /// never be reached becomes SDOWN (failover.md 93).
+    pub fn new(now: Millis) -> LinkHealth {
+        LinkHealth {
+            generation: 0,
+            connected: false,
+            local: None,
+            ping_pending_since: Some(now),
+            last_available: now,
+            last_pong: now,
+            pending_commands: 0,
+            refcount: 1,
+            round_trip: 0,
+        }
+    }
+
+    /// Since when the instance has not answered, if it owes an answer: the first unanswered PING, or the last sign of
+    /// life of an instance that is not connected (failover.md 6.1).
+    pub fn silent_since(&self) -> Option<Millis> {
+        match self.ping_pending_since {
+            Some(since) => Some(since),
+            None if !self.connected => Some(self.last_available),
+            None => None,
+        }
+    }
+
+    /// When the instance becomes SDOWN by silence, unless it answers before.
+    pub fn down_at(&self, down_after: u64) -> Option<Millis> {
+        self.silent_since().map(|since| since + down_after + 1)
+    }
+}
+
+impl Link {
+    /// A link of an instance that becomes known now.
+    pub fn new(now: Millis) -> Link {
+        Link { command: None, pubsub: None, health: LinkHealth::new(now), last_attempt: None, last_ping: None }
+    }
+
+    /// Forgets every age but keeps the connections: the instance changed its role in our eyes, not its address.
+    pub fn restart(&mut self, now: Millis) {
+        let kept = self.health;
+        self.health = LinkHealth {
+            generation: kept.generation,
+            connected: kept.connected,
+            local: kept.local,
+            pending_commands: kept.pending_commands,
+            refcount: kept.refcount,
+            ..LinkHealth::new(now)
+        };
+        self.last_ping = None;
+    }
+
+    /// When to open the missing connection(s): at once, but attempts are a second apart.
+    pub fn connect_at(&self, wants_pubsub: WantsPubSub, now: Millis) -> Option<Millis> {
+        let missing = self.command.is_none() || (wants_pubsub == WantsPubSub::Yes && self.pubsub.is_none());
+        missing.then(|| self.last_attempt.map_or(now, |last| last + RECONNECT_PERIOD))
+    }
+
+    /// Notes an attempt to connect.
+    pub fn attempted(&mut self, now: Millis) {
+        self.last_attempt = Some(now);
+    }
+
+    /// Lets the next attempt follow at once: the reason of the last failure is gone.
+    pub fn allow_attempt(&mut self) {
+        self.last_attempt = None;
+    }
+
+    /// Notes that the command connection was opened.
+    pub fn command_opened(&mut self, id: LinkId, now: Millis) {
+        self.command = Some(Connection { id, since: now, local: None, last_activity: now });
+        self.health.connected = true;
+        self.health.generation = id.0;
+        self.health.pending_commands = 0;
+    }
+
+    /// Notes that the pub/sub connection was opened.
+    pub fn pubsub_opened(&mut self, id: LinkId, now: Millis) {
+        self.pubsub = Some(Connection { id, since: now, local: None, last_activity: now });
+    }
+
+    /// Notes that the command connection is gone. The down clock goes on.
+    pub fn command_lost(&mut self) -> Option<LinkId> {
+        self.health.connected = false;
+        self.health.local = None;
+        self.health.pending_commands = 0;
+        self.command.take().map(|connection| connection.id)
+    }
+
+    /// Notes that the pub/sub connection is gone.
+    pub fn pubsub_lost(&mut self) -> Option<LinkId> {
+        self.pubsub.take().map(|connection| connection.id)
+    }
+
+    /// The id of the open command connection.
+    pub fn command_id(&self) -> Option<LinkId> {
+        self.command.map(|connection| connection.id)
+    }
+
+    /// Notes a command sent on the command connection.
+    pub fn sent(&mut self) {
+        self.health.pending_commands += 1;
+    }
+
+    /// Notes a reply on the command connection.
+    pub fn replied(&mut self, now: Millis) {
+        self.health.pending_commands = self.health.pending_commands.saturating_sub(1);
+        if let Some(command) = &mut self.command {
+            command.last_activity = now;
+        }
+    }
+
+    /// Whether an ordinary command may be queued.
+    pub fn has_room(&self) -> bool {
+        self.health.pending_commands < MAX_PENDING_COMMANDS * u64::from(self.health.refcount)
+    }
+
+    /// When the next PING is due: a period after the last answer, and half a period after the last PING.
+    pub fn ping_at(&self, period: u64, now: Millis) -> Option<Millis> {
+        if self.command.is_none() || !self.has_room() {
+            return None;
+        }
+        Some(match self.last_ping {
+            None => now,
+            Some(last) => (self.health.last_pong + period).max(last + period / 2),
+        })
+    }
+
+    /// Notes a PING sent. The down clock starts at the first one that is not answered.
+    pub fn pinged(&mut self, now: Millis) {
+        self.last_ping = Some(now);
+        self.health.ping_pending_since.get_or_insert(now);
+    }
+
+    /// Notes a reply to PING.
+    pub fn ponged(&mut self, reply: PingReply, now: Millis) {
+        self.health.last_pong = now;
+        if matches!(reply, PingReply::Pong | PingReply::Alive) {
+            if let Some(since) = self.health.ping_pending_since.take() {
+                self.health.round_trip = now.since(since);
+            }
+            self.health.last_available = now;
+        }
+    }
+
+    /// When to close a command connection on which PINGs go unanswered (failover.md 24).
+    pub fn recycle_command_at(&self, down_after: u64, periods: &Periods) -> Option<Millis> {
+        let command = self.command?;
+        let pending = self.health.ping_pending_since?;
+        let silent = pending.max(self.health.last_pong) + down_after / 2;
+        Some((command.since + periods.min_link_reconnect).max(silent) + 1)
+    }
+
+    /// When to close a pub/sub connection on which no hello arrives (failover.md 25).
+    pub fn recycle_pubsub_at(&self, periods: &Periods) -> Option<Millis> {
+        let pubsub = self.pubsub?;
+        Some((pubsub.since + periods.min_link_reconnect).max(pubsub.last_activity + 3 * periods.publish) + 1)
+    }
+}
+
+/// Whether an instance has a pub/sub connection: masters and replicas do, peers do not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WantsPubSub {
+    /// Master or replica.
+    Yes,
+    /// Peer.
+    No,
+}
+
+/// The smaller of two deadlines that may not exist.
+pub fn earlier(a: Option<Millis>, b: Option<Millis>) -> Option<Millis> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Whether a deadline has come.
+pub fn is_due(at: Option<Millis>, now: Millis) -> bool {
+    at.is_some_and(|at| at <= now)
+}

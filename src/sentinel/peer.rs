@@ -1,13 +1,15 @@
 //! One remote Sentinel, shared by every master that knows it.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use super::Env;
 use super::addr::Addr;
 use super::command::Command;
-use super::event::Event;
-use super::id::{LinkId, MasterName, RunId};
-use super::io::{LinkError, Reply, Tag};
+use super::event::{Event, EventKind};
+use super::id::{LinkId, MasterName, RunId, Secret};
+use super::io::{Channel, LinkError, Reply, Tag};
+use super::link::{Link, PingReply, WantsPubSub, is_due};
 use super::time::Millis;
 
 /// An input of [`Peer`].
@@ -144,21 +146,230 @@ pub struct LinkHealth {
     pub round_trip: u64,
 }
 
-/// One remote Sentinel.
+/// One remote Sentinel: one connection and one stream of PINGs, however many masters it shares with us.
+///
+/// | input | what follows |
+/// |---|---|
+/// | first `Watch`, `Tick` | connect, AUTH, CLIENT SETNAME, PING |
+/// | `Send` | the command, if connected |
+/// | `Reply` | to the master that sent, in order |
+/// | `Moved`, new credentials | the old connection is closed, a new one opened |
 #[derive(Debug)]
 pub struct Peer {
     id: RunId,
     addr: Addr,
+    link: Link,
+    watchers: BTreeMap<MasterName, u64>,
+    /// Who gets the replies that are outstanding, in order of sending.
+    awaiting: VecDeque<Option<(MasterName, Tag)>>,
+    credentials: Option<(Option<String>, Secret)>,
+    last_link: u64,
+    reported: Option<LinkHealth>,
+    reported_at: Millis,
 }
 
 impl Peer {
     /// A peer that is not connected yet; it connects at its first `Watch`.
-    pub fn new(id: RunId, addr: Addr) -> Peer {
-        Peer { id, addr }
+    pub fn new(id: RunId, addr: Addr, now: Millis) -> Peer {
+        Peer {
+            id,
+            addr,
+            link: Link::new(now),
+            watchers: BTreeMap::new(),
+            awaiting: VecDeque::new(),
+            credentials: None,
+            last_link: 0,
+            reported: None,
+            reported_at: now,
+        }
+    }
+
+    /// Its run id.
+    pub fn id(&self) -> &RunId {
+        &self.id
     }
 
     /// Takes one input and leaves what follows from it in `out`.
-    pub fn handle(&mut self, _input: PeerInput, _env: &Env<'_>, _out: &mut PeerOutbox) {
-        let _ = (&self.id, &self.addr);
+    pub fn handle(&mut self, input: PeerInput, env: &Env<'_>, out: &mut PeerOutbox) {
+        let now = env.now.mono;
+        match input {
+            PeerInput::Tick => {}
+            PeerInput::LinkUp { link, local } => {
+                if let Some(command) = self.link.command.as_mut().filter(|command| command.id == link) {
+                    command.local = Some(local);
+                    self.link.health.local = Some(local);
+                }
+            }
+            PeerInput::LinkDown(link, error) => {
+                if self.link.command_id() == Some(link) {
+                    self.disconnected();
+                    let what = format!("sentinel {} {} {} #{}", self.id, self.addr.host, self.addr.port, error.0);
+                    out.push(PeerOutput::Emit(Event::new(EventKind::CommandLinkReconnection, what)));
+                }
+            }
+            PeerInput::Reply { link, tag, value } => self.replied(link, tag, value, now, out),
+            PeerInput::Watch { master, down_after } => {
+                self.watchers.insert(master, down_after);
+                self.reported = None;
+            }
+            PeerInput::Unwatch { master } => {
+                self.watchers.remove(&master);
+                for entry in &mut self.awaiting {
+                    if entry.as_ref().is_some_and(|(owner, _)| *owner == master) {
+                        *entry = None;
+                    }
+                }
+            }
+            PeerInput::Send { master, tag, command } => {
+                if self.watchers.contains_key(&master) {
+                    self.send(Some((master, tag)), tag, command, out);
+                }
+            }
+            PeerInput::Moved(addr) => self.moved(addr, out),
+            PeerInput::SettingsChanged => {
+                if self.link.command.is_some() && self.credentials != credentials(env) {
+                    self.close(out);
+                    self.link.allow_attempt();
+                }
+            }
+        }
+        self.step(env, out);
+    }
+
+    fn step(&mut self, env: &Env<'_>, out: &mut PeerOutbox) {
+        let now = env.now.mono;
+        self.link.health.refcount = self.watchers.len().max(1) as u32;
+        if is_due(self.recycle_at(env), now) {
+            self.close(out);
+        }
+        if is_due(self.connect_at(now), now) {
+            self.connect(env, out);
+        }
+        if is_due(self.link.ping_at(self.ping_period(env), now), now) {
+            self.ping(now, out);
+        }
+        self.report(now, out);
+        let wake = [self.connect_at(now), self.link.ping_at(self.ping_period(env), now), self.recycle_at(env)];
+        if let Some(at) = wake.into_iter().flatten().min() {
+            out.push(PeerOutput::WakeAt(at));
+        }
+    }
+
+    fn connect_at(&self, now: Millis) -> Option<Millis> {
+        if self.addr.port == 0 || self.watchers.is_empty() {
+            return None;
+        }
+        self.link.connect_at(WantsPubSub::No, now)
+    }
+
+    /// The smallest period of the masters that share this peer.
+    fn ping_period(&self, env: &Env<'_>) -> u64 {
+        self.down_after().map_or(env.node.periods.ping, |down_after| down_after.min(env.node.periods.ping))
+    }
+
+    fn recycle_at(&self, env: &Env<'_>) -> Option<Millis> {
+        self.link.recycle_command_at(self.down_after()?, &env.node.periods)
+    }
+
+    fn down_after(&self) -> Option<u64> {
+        self.watchers.values().min().copied()
+    }
+
+    fn connect(&mut self, env: &Env<'_>, out: &mut PeerOutbox) {
+        let now = env.now.mono;
+        self.link.attempted(now);
+        if self.addr.ip.is_none() {
+            out.push(PeerOutput::Resolve(self.addr.clone()));
+            return;
+        }
+        self.last_link += 1;
+        let link = LinkId(self.last_link);
+        self.link.command_opened(link, now);
+        out.push(PeerOutput::Connect { link, addr: self.addr.clone() });
+        self.credentials = credentials(env);
+        if let Some((user, password)) = self.credentials.clone() {
+            self.send(None, Tag::Ignored, Command::Auth { user, password }, out);
+        }
+        let name = env.node.client_name(Channel::Command);
+        self.send(None, Tag::Ignored, Command::ClientSetname(name), out);
+        self.ping(now, out);
+    }
+
+    fn ping(&mut self, now: Millis, out: &mut PeerOutbox) {
+        self.link.pinged(now);
+        self.send(None, Tag::Ping, Command::Ping, out);
+    }
+
+    fn send(&mut self, from: Option<(MasterName, Tag)>, tag: Tag, command: Command, out: &mut PeerOutbox) {
+        let Some(link) = self.link.command_id() else { return };
+        // Questions about a master are never dropped for want of room (failover.md 2.4); they are few.
+        let exempt = !matches!(command, Command::PublishHello(_));
+        if !exempt && !self.link.has_room() {
+            return;
+        }
+        self.link.sent();
+        self.awaiting.push_back(from);
+        out.push(PeerOutput::Send { link, tag, command });
+    }
+
+    fn replied(&mut self, link: LinkId, tag: Tag, value: Reply, now: Millis, out: &mut PeerOutbox) {
+        if self.link.command_id() != Some(link) {
+            return;
+        }
+        self.link.replied(now);
+        if tag == Tag::Ping {
+            self.link.ponged(PingReply::of(&value), now);
+        }
+        if let Some(Some((master, tag))) = self.awaiting.pop_front() {
+            out.push(PeerOutput::Reply { master, tag, value });
+        }
+    }
+
+    fn moved(&mut self, addr: Addr, out: &mut PeerOutbox) {
+        if self.addr != addr {
+            self.addr = addr;
+            self.close(out);
+            self.link.allow_attempt();
+        }
+    }
+
+    fn close(&mut self, out: &mut PeerOutbox) {
+        if let Some(link) = self.disconnected() {
+            out.push(PeerOutput::Close(link));
+        }
+    }
+
+    fn disconnected(&mut self) -> Option<LinkId> {
+        self.awaiting.clear();
+        self.link.command_lost()
+    }
+
+    /// Tells the masters at once what they may have to act on, and ages alone now and then.
+    fn report(&mut self, now: Millis, out: &mut PeerOutbox) {
+        let health = self.link.health;
+        let urgent = self.reported.is_none_or(|told| {
+            (told.generation, told.connected, told.local, told.refcount, told.ping_pending_since)
+                != (health.generation, health.connected, health.local, health.refcount, health.ping_pending_since)
+        });
+        let refresh = self.reported != Some(health) && now.since(self.reported_at) >= HEALTH_REFRESH;
+        if urgent || refresh {
+            self.reported = Some(health);
+            self.reported_at = now;
+            for master in self.watchers.keys() {
+                out.push(PeerOutput::Health { master: master.clone(), health });
+            }
+        }
+    }
+}
+
+/// Ages alone are reported at most this often, ms.
+const HEALTH_REFRESH: u64 = 100;
+
+/// What to authenticate with at peers: `sentinel-pass` with `sentinel-user`, else `requirepass`, else nothing.
+fn credentials(env: &Env<'_>) -> Option<(Option<String>, Secret)> {
+    match (&env.node.sentinel_pass, &env.node.requirepass) {
+        (Some(password), _) => Some((env.node.sentinel_user.clone(), password.clone())),
+        (None, Some(password)) => Some((None, password.clone())),
+        (None, None) => None,
     }
 }
