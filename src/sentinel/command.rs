@@ -106,9 +106,9 @@ impl Command {
                 candidate.as_ref().map_or("*", RunId::as_str),
             ]),
         };
-        let renamed = std::str::from_utf8(&words[0]).ok().and_then(|word| renames.get(word));
-        if let Some(renamed) = renamed {
-            words[0] = renamed.clone().into_bytes();
+        let other_name = std::str::from_utf8(&words[0]).ok().and_then(|word| renames.get(word));
+        if let Some(other_name) = other_name {
+            words[0] = other_name.clone().into_bytes();
         }
         words
     }

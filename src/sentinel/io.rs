@@ -18,7 +18,7 @@ use super::monitor::record::MasterRecord;
 use super::monitor::view::MasterView;
 use super::node::NodeNotice;
 use super::peer::LinkHealth;
-use super::time::Millis;
+use super::time::{Millis, UnixMillis};
 
 /// Which of an instance's two connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +191,12 @@ pub enum Output {
     Emit(Event),
     /// Log a line that is not an event.
     Log(Level, String),
+    /// Log that no failover starts before this time: `Next failover delay: I will not start a failover before <ctime>`,
+    /// a warning. The date is local time, which the core does not know.
+    NextFailoverDelay {
+        /// Wall clock.
+        until: UnixMillis,
+    },
     /// Answer a request.
     Answer {
         /// Whom.

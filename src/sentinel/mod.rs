@@ -28,6 +28,7 @@ use time::{Now, Periods};
 
 /// Settings of the process that the core looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a yes/no directive")]
 pub struct NodeSettings {
     /// `sentinel myid`
     pub myid: RunId,

@@ -1,36 +1,355 @@
-//! One master.
+//! One master: its replicas, its peers' opinions, votes and failover.
+//!
+//! Call [`Monitor::new`] with what the file says, then [`Monitor::handle`] with `Tick` once, and from then on with
+//! every input and at every time that a `WakeAt` has named. Each call is one *step*: the input is taken in, and then
+//! everything that is due is done, in the order of stock's timer: the master, its replicas, the peers, the switch.
 
+pub mod admin;
+pub mod connect;
+pub mod down;
+pub mod failover;
 pub mod hello;
+pub mod info;
+pub mod instance;
+pub mod reconf;
 pub mod record;
+pub mod select;
 pub mod view;
+pub mod vote;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 
 use super::Env;
-use super::io::{Input, Outbox};
-use record::MasterRecord;
-use view::MasterView;
+use super::addr::Addr;
+use super::event::{Event, EventKind};
+use super::id::{Epoch, ReplyToken, Rev, RunId};
+use super::io::{Input, Outbox, Output, Tag};
+use super::tilt::TiltGuard;
+use super::time::Millis;
+use failover::{Failover, FailoverState};
+use hello::Hello;
+use instance::{Replica, ReplicaKey, Role, Sentinel, Server, ServerId};
+use reconf::reconf_gives_up_at;
+use record::{MasterRecord, MasterSpec};
+use vote::Ledger;
 
-/// Everything about one master: its replicas, its peers' opinions, votes and failover.
+/// Everything about one master.
 #[derive(Debug)]
 pub struct Monitor {
-    record: MasterRecord,
+    spec: MasterSpec,
+    config_epoch: Epoch,
+    ledger: Ledger,
+    master: Server,
+    odown: Option<Millis>,
+    last_odown: Option<Millis>,
+    /// Since when the master reboots, if `master-reboot-down-after-period` is set.
+    reboot_since: Option<Millis>,
+    replicas: BTreeMap<ReplicaKey, Replica>,
+    sentinels: BTreeMap<RunId, Sentinel>,
+    failover: Failover,
+    tilt: TiltGuard,
+    /// Host names that were looked up.
+    names: BTreeMap<String, IpAddr>,
+    rng: StdRng,
+    last_link: u64,
+    rev: Rev,
+    durable: Rev,
+    /// No hello leaves before this revision is on disk.
+    announce_after: Rev,
+    /// Whether `announce-ip` is set, so that hellos need no local address.
+    announces_ip: bool,
+    held_answers: Vec<(Rev, ReplyToken)>,
+    last_refusal: Option<String>,
+    introduced: bool,
+    dirty: bool,
+    published_at: Millis,
 }
+
+/// A step comes at least this often, ms, so that a process that stood still notices.
+const MAX_SLEEP: u64 = 1_000;
+/// Ages alone are published at most this often, ms.
+const VIEW_REFRESH: u64 = 100;
 
 impl Monitor {
     /// A monitor for a loaded or new master. `seed` feeds its jitter.
-    pub fn new(record: MasterRecord, _seed: u64, _env: &Env<'_>) -> Monitor {
-        Monitor { record }
+    pub fn new(record: MasterRecord, seed: u64, env: &Env<'_>) -> Monitor {
+        let now = env.now.mono;
+        let MasterRecord { spec, addr, config_epoch, leader_epoch, replicas, sentinels } = record;
+        let mut monitor = Monitor {
+            spec,
+            config_epoch,
+            ledger: Ledger::new(leader_epoch),
+            master: Server::new(addr, Role::Master, now),
+            odown: None,
+            last_odown: None,
+            reboot_since: None,
+            replicas: BTreeMap::new(),
+            sentinels: BTreeMap::new(),
+            failover: Failover::default(),
+            tilt: TiltGuard::default(),
+            names: BTreeMap::new(),
+            rng: StdRng::seed_from_u64(seed),
+            last_link: 0,
+            rev: Rev(0),
+            durable: Rev(0),
+            announce_after: Rev(0),
+            announces_ip: false,
+            held_answers: Vec::new(),
+            last_refusal: None,
+            introduced: false,
+            dirty: true,
+            published_at: now,
+        };
+        for addr in replicas {
+            monitor.add_replica(addr, env);
+        }
+        // Our own id in the list would make us our own voter (failover.md I13).
+        for (id, addr) in sentinels.into_iter().filter(|(id, _)| *id != env.node.myid) {
+            monitor.sentinels.insert(id, Sentinel::new(addr, now));
+        }
+        monitor
     }
 
     /// Takes one input and leaves what follows from it in `out`.
-    pub fn handle(&mut self, _input: Input, _env: &Env<'_>, _out: &mut Outbox) {}
-
-    /// What must be saved.
-    pub fn record(&self) -> MasterRecord {
-        self.record.clone()
+    pub fn handle(&mut self, input: Input, env: &Env<'_>, out: &mut Outbox) {
+        self.check_tilt(env, out);
+        self.introduce_peers(out);
+        self.take(input, env, out);
+        self.step(env, out);
+        self.publish_view(env, out);
+        let wake = self.next_wake(env);
+        self.tilt.expect(wake);
+        out.push(Output::WakeAt(wake));
     }
 
-    /// What readers may see.
-    pub fn view(&self, _env: &Env<'_>) -> MasterView {
-        unreachable!("skeleton")
+    fn take(&mut self, input: Input, env: &Env<'_>, out: &mut Outbox) {
+        let now = env.now.mono;
+        match input {
+            Input::LinkUp { link, local } => self.on_link_up(link, local, now),
+            Input::LinkDown(link, error) => self.on_link_down(link, &error, env, out),
+            Input::Reply { link, tag, value } => self.on_reply(link, tag, &value, env, out),
+            Input::PubSub { link, payload } => {
+                let hello = payload.as_deref().and_then(Hello::parse);
+                if let (true, Some(hello)) = (self.on_pubsub(link, now), hello) {
+                    self.on_hello(&hello, env, out);
+                }
+            }
+            Input::Hello(hello) => self.on_hello(&hello, env, out),
+            Input::Resolved { host, ip } => self.on_resolved(&host, ip, out),
+            Input::PeerHealth { peer, health } => {
+                if let Some(sentinel) = self.sentinels.get_mut(&peer) {
+                    if sentinel.health.generation != health.generation || !health.connected {
+                        sentinel.hello.forget();
+                        sentinel.opinion.asked_at = None;
+                    }
+                    self.dirty |= sentinel.health.connected != health.connected;
+                    sentinel.health = health;
+                }
+            }
+            Input::PeerReply { peer, tag: Tag::Ask, value } => self.on_opinion(&peer, &value, env, out),
+            Input::PeerReply { peer, tag: Tag::Publish, value } => {
+                if let Some(sentinel) = self.sentinels.get_mut(&peer) {
+                    sentinel.hello.answered(&value, env);
+                }
+            }
+            Input::Tick | Input::PeerReply { .. } => {}
+            Input::VoteRequest { from, addr, epoch, candidate } => {
+                self.on_vote_request(from, &addr, epoch, candidate, env, out);
+            }
+            Input::Admin { from, request } => self.on_admin(from, request, env, out),
+            Input::Durable(rev) => self.on_durable(rev, env, out),
+            Input::PersistFailed(rev) => self.on_persist_failed(rev, env, out),
+            Input::Notice(notice) => self.on_notice(notice, env, out),
+        }
+    }
+
+    /// Does everything that is due. The order of events inside a step is stock's.
+    fn step(&mut self, env: &Env<'_>, out: &mut Outbox) {
+        self.announces_ip = env.node.announce_ip.is_some();
+        let acting = !env.tilt.is_on();
+        self.keep_in_touch(&ServerId::Master, env, out);
+        if acting {
+            self.expire_opinions(env.now.mono);
+            self.check_server_down(&ServerId::Master, env, out);
+            self.check_objectively_down(env, out);
+            self.start_if_needed(env, out);
+            while self.advance(env, out) {}
+            self.ask_peers(env, out);
+        }
+        for key in self.replicas.keys().cloned().collect::<Vec<_>>() {
+            let who = ServerId::Replica(key);
+            self.keep_in_touch(&who, env, out);
+            if acting {
+                self.check_server_down(&who, env, out);
+            }
+        }
+        for peer in self.sentinels.keys().cloned().collect::<Vec<_>>() {
+            self.publish_to_peer(&peer, env, out);
+            if acting {
+                self.check_peer_down(&peer, env, out);
+            }
+        }
+        if matches!(self.failover.state, FailoverState::UpdateConfig { .. }) {
+            self.finish_failover(env, out);
+        }
+    }
+
+    /// The earliest time at which something is due. Every rule that acts on time is here with the very deadline that
+    /// it acts on.
+    fn next_wake(&self, env: &Env<'_>) -> Millis {
+        let now = env.now.mono;
+        let servers = std::iter::once(ServerId::Master).chain(self.replicas.keys().cloned().map(ServerId::Replica));
+        let mut at: Vec<Option<Millis>> = vec![self.hello_at()];
+        let tilt = env.tilt.since().map(|since| since + env.node.periods.tilt);
+        at.push(tilt);
+        for who in servers {
+            at.push(self.touch_at(&who, env));
+            if tilt.is_none() && self.server(&who).is_some_and(|server| server.sdown.is_none()) {
+                at.push(self.server_down_at(&who, env));
+            }
+        }
+        if tilt.is_none() {
+            at.extend([self.start_at(env), self.advance_at()]);
+            for sentinel in self.sentinels.values() {
+                at.push(sentinel.opinion.expires_at());
+                at.push(self.ask_at(sentinel, now, env));
+                at.push(sentinel.health.down_at(self.spec.down_after).filter(|_| sentinel.sdown.is_none()));
+            }
+            at.extend(self.replicas.values().map(|replica| reconf_gives_up_at(replica, env)));
+        }
+        let earliest = at.into_iter().flatten().min().unwrap_or(now + MAX_SLEEP);
+        earliest.clamp(now + 1, now + MAX_SLEEP)
+    }
+
+    /// Before anything else: did this process stand still? TILT is entered by whoever notices first.
+    fn check_tilt(&mut self, env: &Env<'_>, out: &mut Outbox) {
+        let (now, periods) = (env.now.mono, &env.node.periods);
+        if let Some(since) = self.tilt.stalled_since(now, periods.tilt_trigger)
+            && env.tilt.enter(now, since)
+        {
+            out.emit(Event::new(EventKind::TiltEntered, "#tilt mode entered"));
+        }
+        if env.tilt.leave(now, periods.tilt) {
+            out.emit(Event::new(EventKind::TiltExited, "#tilt mode exited"));
+        }
+    }
+
+    /// Once, with the first input: the peers from the file are watched.
+    fn introduce_peers(&mut self, out: &mut Outbox) {
+        if !std::mem::replace(&mut self.introduced, true) {
+            for (id, sentinel) in &self.sentinels {
+                self.watch_peer(id, sentinel.addr.clone(), out);
+            }
+        }
+    }
+
+    fn publish_view(&mut self, env: &Env<'_>, out: &mut Outbox) {
+        let now = env.now.mono;
+        if self.dirty || now.since(self.published_at) >= VIEW_REFRESH {
+            self.dirty = false;
+            self.published_at = now;
+            out.publish_first(self.view(env));
+        }
+    }
+
+    /// What must be saved. While a promotion is on its way to the disk, this already names the new address.
+    pub fn record(&self) -> MasterRecord {
+        let (config_epoch, promoted) = match &self.failover.state {
+            FailoverState::WaitPromotion { epoch, promoted, saving: Some(_), .. } => (*epoch, Some(promoted)),
+            FailoverState::ReconfReplicas { promoted, .. } | FailoverState::UpdateConfig { promoted, .. } => {
+                (self.config_epoch, Some(promoted))
+            }
+            _ => (self.config_epoch, None),
+        };
+        let promoted = promoted.and_then(|key| self.replicas.get(key)).map(|replica| &replica.server.addr);
+        // The old master takes the promoted replica's place in the list.
+        let replicas = self.replicas.values().map(|replica| &replica.server.addr);
+        let replicas = replicas.map(|addr| if Some(addr) == promoted { &self.master.addr } else { addr });
+        MasterRecord {
+            spec: self.spec.clone(),
+            addr: promoted.unwrap_or(&self.master.addr).clone(),
+            config_epoch,
+            leader_epoch: self.ledger.leader_epoch(),
+            replicas: replicas.cloned().collect(),
+            sentinels: self.sentinels.iter().map(|(id, sentinel)| (id.clone(), sentinel.addr.clone())).collect(),
+        }
+    }
+
+    /// Its name and settings.
+    pub fn spec(&self) -> &MasterSpec {
+        &self.spec
+    }
+
+    /// The address that others are told: the promoted replica's from the moment its promotion is saved.
+    fn current_addr(&self) -> &Addr {
+        let promoted = match &self.failover.state {
+            FailoverState::ReconfReplicas { promoted, .. } | FailoverState::UpdateConfig { promoted, .. } => {
+                self.replicas.get(promoted)
+            }
+            _ => None,
+        };
+        promoted.map_or(&self.master.addr, |replica| &replica.server.addr)
+    }
+
+    fn next_rev(&self) -> Rev {
+        Rev(self.rev.0 + 1)
+    }
+
+    fn persist(&mut self, env: &Env<'_>, out: &mut Outbox) -> Rev {
+        assert!(self.config_epoch <= env.epoch.current(), "a configuration is never newer than the current epoch");
+        self.rev = self.next_rev();
+        self.dirty = true;
+        out.push(Output::Persist { rev: self.rev, record: Box::new(self.record()) });
+        self.rev
+    }
+
+    fn server(&self, who: &ServerId) -> Option<&Server> {
+        match who {
+            ServerId::Master => Some(&self.master),
+            ServerId::Replica(key) => self.replicas.get(key).map(|replica| &replica.server),
+        }
+    }
+
+    fn server_mut(&mut self, who: &ServerId) -> Option<&mut Server> {
+        match who {
+            ServerId::Master => Some(&mut self.master),
+            ServerId::Replica(key) => self.replicas.get_mut(key).map(|replica| &mut replica.server),
+        }
+    }
+
+    fn servers(&self) -> impl Iterator<Item = &Server> {
+        std::iter::once(&self.master).chain(self.replicas.values().map(|replica| &replica.server))
+    }
+
+    fn emit(&mut self, kind: EventKind, payload: impl Into<String>, out: &mut Outbox) {
+        self.dirty = true;
+        out.emit(Event::new(kind, payload));
+    }
+
+    /// `<type> <name> <ip> <port>`, for a replica followed by ` @ <master> <ip> <port>`.
+    fn describe(&self, who: &ServerId, env: &Env<'_>) -> String {
+        let master = &self.master.addr;
+        let at = format!("{} {} {}", self.spec.name, master.shown_host(env.node), master.port);
+        match who {
+            ServerId::Master => format!("master {at}"),
+            ServerId::Replica(key) => {
+                let addr = self.replicas.get(key).map(|replica| &replica.server.addr);
+                let (host, port) = addr.map_or((String::new(), 0), |addr| (addr.shown_host(env.node), addr.port));
+                format!("slave {key} {host} {port} @ {at}")
+            }
+        }
+    }
+
+    /// `sentinel <id> <ip> <port> @ <master> <ip> <port>`
+    fn describe_sentinel(&self, id: &RunId, env: &Env<'_>) -> String {
+        let master = &self.master.addr;
+        let at = format!("{} {} {}", self.spec.name, master.shown_host(env.node), master.port);
+        let addr = self.sentinels.get(id).map(|sentinel| &sentinel.addr);
+        let (host, port) = addr.map_or((String::new(), 0), |addr| (addr.shown_host(env.node), addr.port));
+        format!("sentinel {id} {host} {port} @ {at}")
     }
 }

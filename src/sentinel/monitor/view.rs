@@ -3,6 +3,10 @@
 
 use std::sync::Arc;
 
+use super::Monitor;
+use super::failover::FailoverState;
+use super::instance::{Reconf, Replica, Sentinel, Server, ServerId};
+use crate::sentinel::Env;
 use crate::sentinel::id::{Epoch, MasterName, RunId};
 use crate::sentinel::time::Millis;
 
@@ -131,4 +135,131 @@ pub struct SentinelView {
     pub voted_leader: Option<RunId>,
     /// Epoch of that vote.
     pub voted_epoch: Epoch,
+}
+
+impl Monitor {
+    /// A copy of everything that readers may see, as of now.
+    pub fn view(&self, env: &Env<'_>) -> MasterView {
+        let current = self.current_addr();
+        MasterView {
+            at: env.now.mono,
+            instance: self.server_view(&ServerId::Master, &self.master, self.spec.name.to_string(), env),
+            current_host: current.shown_host(env.node),
+            current_port: current.port,
+            failover_state: self.failover.state.name(),
+            odown_since: self.odown,
+            config_epoch: self.config_epoch,
+            leader_epoch: self.ledger.vote().1,
+            quorum: self.spec.quorum,
+            failover_timeout: self.spec.failover_timeout,
+            parallel_syncs: self.spec.parallel_syncs,
+            notification_script: self.spec.notification_script.clone(),
+            client_reconfig_script: self.spec.client_reconfig_script.clone(),
+            server: ServerView::of(&self.master),
+            replicas: self.replicas.iter().map(|(key, replica)| self.replica_view(key, replica, env)).collect(),
+            sentinels: self.sentinels.iter().map(|(id, sentinel)| self.sentinel_view(id, sentinel, env)).collect(),
+        }
+    }
+
+    fn server_view(&self, who: &ServerId, server: &Server, name: String, env: &Env<'_>) -> InstanceView {
+        let health = &server.link.health;
+        InstanceView {
+            name,
+            host: server.addr.shown_host(env.node),
+            port: server.addr.port,
+            run_id: server.run_id.clone().unwrap_or_default(),
+            flags: self.server_flags(who, server),
+            pending_commands: health.pending_commands,
+            refcount: health.refcount,
+            ping_pending_since: health.ping_pending_since,
+            last_available: health.last_available,
+            last_pong: health.last_pong,
+            sdown_since: server.sdown,
+            down_after: self.spec.down_after,
+        }
+    }
+
+    fn replica_view(&self, key: &str, replica: &Replica, env: &Env<'_>) -> ReplicaView {
+        ReplicaView {
+            instance: self.server_view(&ServerId::Replica(key.to_owned()), &replica.server, key.to_owned(), env),
+            server: ServerView::of(&replica.server),
+            master_link_down: replica.link_down,
+            master_link_up: replica.link_up,
+            master_host: replica.master_host.clone().unwrap_or_else(|| "?".to_owned()),
+            master_port: replica.master_port,
+            priority: replica.priority,
+            offset: replica.offset,
+            announced: replica.announced,
+        }
+    }
+
+    fn sentinel_view(&self, id: &RunId, sentinel: &Sentinel, env: &Env<'_>) -> SentinelView {
+        let health = &sentinel.health;
+        let flags = [
+            ("s_down", sentinel.sdown.is_some()),
+            ("sentinel", true),
+            ("disconnected", !health.connected),
+            ("master_down", sentinel.opinion.master_down),
+        ];
+        SentinelView {
+            instance: InstanceView {
+                name: id.to_string(),
+                host: sentinel.addr.shown_host(env.node),
+                port: sentinel.addr.port,
+                run_id: id.to_string(),
+                flags: join_flags(&flags),
+                pending_commands: health.pending_commands,
+                refcount: health.refcount,
+                ping_pending_since: health.ping_pending_since,
+                last_available: health.last_available,
+                last_pong: health.last_pong,
+                sdown_since: sentinel.sdown,
+                down_after: self.spec.down_after,
+            },
+            last_hello: sentinel.last_hello,
+            voted_leader: sentinel.opinion.leader.clone(),
+            voted_epoch: sentinel.opinion.leader_epoch,
+        }
+    }
+
+    /// Flags in stock's order (failover.md 11).
+    fn server_flags(&self, who: &ServerId, server: &Server) -> String {
+        let is_master = *who == ServerId::Master;
+        let replica = match who {
+            ServerId::Master => None,
+            ServerId::Replica(key) => self.replicas.get(key).map(|replica| (key, replica)),
+        };
+        let reconf = replica.map(|(_, replica)| replica.reconf);
+        let link = &server.link;
+        join_flags(&[
+            ("s_down", server.sdown.is_some()),
+            ("o_down", is_master && self.odown.is_some()),
+            ("master", is_master),
+            ("slave", !is_master),
+            ("disconnected", link.command.is_none() || link.pubsub.is_none()),
+            ("failover_in_progress", is_master && self.failover.state != FailoverState::Idle),
+            ("promoted", replica.is_some_and(|(key, _)| self.promoted() == Some(key))),
+            ("reconf_sent", matches!(reconf, Some(Reconf::Sent { .. }))),
+            ("reconf_inprog", reconf == Some(Reconf::InProgress)),
+            ("reconf_done", reconf == Some(Reconf::Done)),
+            ("force_failover", is_master && self.failover.is_forced()),
+            ("script_kill_sent", server.script_kill_sent),
+            ("master_reboot", is_master && self.reboot_since.is_some()),
+        ])
+    }
+}
+
+impl ServerView {
+    fn of(server: &Server) -> ServerView {
+        ServerView {
+            role_reported: server.role.word(),
+            role_reported_at: server.role_at,
+            info_at: server.info_at,
+            info: server.info.clone(),
+        }
+    }
+}
+
+fn join_flags(flags: &[(&str, bool)]) -> String {
+    flags.iter().filter(|(_, set)| *set).map(|(flag, _)| *flag).collect::<Vec<_>>().join(",")
 }

@@ -1,0 +1,339 @@
+//! Connections to the master and its replicas: opening, PING, INFO, recycling.
+
+use std::net::IpAddr;
+
+use super::Monitor;
+use super::failover::FailoverState;
+use super::info::correction_due_at;
+use super::instance::{Reconf, Role, Server, ServerId};
+use crate::sentinel::Env;
+use crate::sentinel::addr::Addr;
+use crate::sentinel::command::Command;
+use crate::sentinel::event::{Event, EventKind, Level};
+use crate::sentinel::id::LinkId;
+use crate::sentinel::io::{Channel, LinkError, Outbox, Output, Reply, Tag};
+use crate::sentinel::link::{PingReply, WantsPubSub, earlier, is_due};
+use crate::sentinel::time::{FAST_INFO_PERIOD, Millis};
+
+/// INFO to the promoted replica until it says that it is master, ms (failover.md 12.3, S8).
+const PROMOTION_INFO_PERIOD: u64 = 100;
+/// INFO to a replica that is being reconfigured, ms (failover.md 12.3, S14).
+const RECONF_INFO_PERIOD: u64 = 200;
+/// Host names remembered per master; hellos with more distinct ones than this are made up.
+const MAX_NAMES: usize = 1_000;
+
+impl Monitor {
+    /// Reconnects, pings, asks for INFO and publishes hellos, each if due.
+    pub(super) fn keep_in_touch(&mut self, who: &ServerId, env: &Env<'_>, out: &mut Outbox) {
+        let now = env.now.mono;
+        self.recycle(who, env, out);
+        let Some(server) = self.server(who) else { return };
+        if is_due(connect_at(server, now), now) {
+            self.connect(who, env, out);
+        }
+        let period = self.ping_period(env);
+        if self.server(who).is_some_and(|server| is_due(server.link.ping_at(period, now), now)) {
+            self.ping(who, now, out);
+        }
+        if is_due(self.info_at(who, env), now) {
+            self.send_info(who, now, out);
+        }
+        self.publish_to_server(who, env, out);
+    }
+
+    /// When `keep_in_touch` has something to do for this server.
+    pub(super) fn touch_at(&self, who: &ServerId, env: &Env<'_>) -> Option<Millis> {
+        let now = env.now.mono;
+        let server = self.server(who)?;
+        let link = &server.link;
+        [
+            connect_at(server, now),
+            link.ping_at(self.ping_period(env), now),
+            self.info_at(who, env),
+            link.recycle_command_at(self.spec.down_after, &env.node.periods),
+            link.recycle_pubsub_at(&env.node.periods),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn ping_period(&self, env: &Env<'_>) -> u64 {
+        self.spec.down_after.min(env.node.periods.ping)
+    }
+
+    /// When INFO is due: at most one is outstanding, however overdue the next is.
+    fn info_at(&self, who: &ServerId, env: &Env<'_>) -> Option<Millis> {
+        let server = self.server(who)?;
+        if !server.link.health.connected || server.infos_outstanding > 0 || !server.link.has_room() {
+            return None;
+        }
+        let Some(last) = server.info_at else { return Some(env.now.mono) };
+        let correction = match who {
+            ServerId::Replica(key) => {
+                self.replicas.get(key).and_then(|replica| correction_due_at(replica, env)).filter(|at| *at > last)
+            }
+            ServerId::Master => None,
+        };
+        earlier(earlier(Some(last + self.info_period(who, env) + 1), server.info_wanted_at), correction)
+    }
+
+    fn info_period(&self, who: &ServerId, env: &Env<'_>) -> u64 {
+        let normal = env.node.periods.info;
+        let fast = FAST_INFO_PERIOD.min(normal);
+        let ServerId::Replica(key) = who else { return normal };
+        let Some(replica) = self.replicas.get(key) else { return normal };
+        let awaited = matches!(self.failover.state, FailoverState::WaitPromotion { saving: None, .. });
+        if awaited && self.promoted() == Some(key) {
+            return PROMOTION_INFO_PERIOD.min(normal);
+        }
+        if matches!(replica.reconf, Reconf::Sent { .. } | Reconf::InProgress) {
+            return RECONF_INFO_PERIOD.min(normal);
+        }
+        let trouble = self.master.sdown.is_some() || self.odown.is_some() || self.failover.state != FailoverState::Idle;
+        let unsettled = replica.link_down != 0 || replica.server.role == Role::Master;
+        if trouble || unsettled { fast } else { normal }
+    }
+
+    fn recycle(&mut self, who: &ServerId, env: &Env<'_>, out: &mut Outbox) {
+        let (now, down_after, periods) = (env.now.mono, self.spec.down_after, &env.node.periods);
+        let Some(server) = self.server_mut(who) else { return };
+        if is_due(server.link.recycle_command_at(down_after, periods), now) {
+            close_command(server, out);
+        }
+        if is_due(server.link.recycle_pubsub_at(periods), now) {
+            close_pubsub(server, out);
+        }
+    }
+
+    fn connect(&mut self, who: &ServerId, env: &Env<'_>, out: &mut Outbox) {
+        let now = env.now.mono;
+        let Some(server) = self.server_mut(who) else { return };
+        server.link.attempted(now);
+        let addr = server.addr.clone();
+        if addr.ip.is_none() {
+            out.push(Output::Resolve(addr.host.clone()));
+            return;
+        }
+        let (no_command, no_pubsub) = (server.link.command.is_none(), server.link.pubsub.is_none());
+        if no_command {
+            let link = self.open(addr.clone(), Channel::Command, out);
+            if let Some(server) = self.server_mut(who) {
+                server.link.command_opened(link, now);
+            }
+            for command in self.greeting(Channel::Command, env) {
+                self.send(who, Tag::Ignored, command, out);
+            }
+            self.ping(who, now, out);
+        }
+        if no_pubsub {
+            let link = self.open(addr, Channel::PubSub, out);
+            if let Some(server) = self.server_mut(who) {
+                server.link.pubsub_opened(link, now);
+            }
+            let greeting = self.greeting(Channel::PubSub, env).into_iter().chain([Command::SubscribeHello]);
+            for command in greeting {
+                out.push(Output::Send { link, tag: Tag::Ignored, command });
+            }
+        }
+        self.dirty = true;
+    }
+
+    fn open(&mut self, addr: Addr, channel: Channel, out: &mut Outbox) -> LinkId {
+        self.last_link += 1;
+        let link = LinkId(self.last_link);
+        out.push(Output::Connect { link, addr, channel });
+        link
+    }
+
+    /// AUTH if there is a password (a user alone is no credential), and the connection's name.
+    fn greeting(&self, channel: Channel, env: &Env<'_>) -> Vec<Command> {
+        let auth =
+            self.spec.auth_pass.clone().map(|password| Command::Auth { user: self.spec.auth_user.clone(), password });
+        auth.into_iter().chain([Command::ClientSetname(env.node.client_name(channel))]).collect()
+    }
+
+    fn ping(&mut self, who: &ServerId, now: Millis, out: &mut Outbox) {
+        if self.send(who, Tag::Ping, Command::Ping, out)
+            && let Some(server) = self.server_mut(who)
+        {
+            server.link.pinged(now);
+        }
+    }
+
+    /// Sends INFO now, whether or not one is outstanding.
+    pub(super) fn send_info(&mut self, who: &ServerId, now: Millis, out: &mut Outbox) {
+        if self.send(who, Tag::Info, Command::Info, out)
+            && let Some(server) = self.server_mut(who)
+        {
+            server.infos_outstanding += 1;
+            server.info_wanted_at = server.info_wanted_at.filter(|at| *at > now);
+        }
+    }
+
+    /// Sends on the command connection. False when there is none.
+    pub(super) fn send(&mut self, who: &ServerId, tag: Tag, command: Command, out: &mut Outbox) -> bool {
+        let Some(server) = self.server_mut(who) else { return false };
+        let Some(link) = server.link.command_id() else { return false };
+        server.link.sent();
+        out.push(Output::Send { link, tag, command });
+        true
+    }
+
+    /// Sends several commands whose replies nobody looks at. False when there is no connection.
+    pub(super) fn send_all(&mut self, who: &ServerId, commands: Vec<Command>, out: &mut Outbox) -> bool {
+        commands.into_iter().all(|command| self.send(who, Tag::Ignored, command, out))
+    }
+
+    /// A connection was established.
+    pub(super) fn on_link_up(&mut self, link: LinkId, local: IpAddr, now: Millis) {
+        let Some(who) = self.owner_of(link) else { return };
+        let Some(server) = self.server_mut(&who) else { return };
+        if let Some(command) = server.link.command.as_mut().filter(|command| command.id == link) {
+            command.local = Some(local);
+            command.last_activity = now;
+            server.link.health.local = Some(local);
+        }
+    }
+
+    /// A connection is gone.
+    pub(super) fn on_link_down(&mut self, link: LinkId, error: &LinkError, env: &Env<'_>, out: &mut Outbox) {
+        let Some(who) = self.owner_of(link) else { return };
+        let Some(server) = self.server_mut(&who) else { return };
+        let kind = if server.link.command_id() == Some(link) {
+            server.link.command_lost();
+            server.forget_outstanding();
+            EventKind::CommandLinkReconnection
+        } else {
+            server.link.pubsub_lost();
+            EventKind::PubSubLinkReconnection
+        };
+        self.dirty = true;
+        out.emit(Event::new(kind, format!("{} #{}", self.describe(&who, env), error.0)));
+    }
+
+    /// A reply on a command connection, or to the greeting of a pub/sub connection.
+    pub(super) fn on_reply(&mut self, link: LinkId, tag: Tag, value: &Reply, env: &Env<'_>, out: &mut Outbox) {
+        let now = env.now.mono;
+        let Some(who) = self.owner_of(link) else { return };
+        let Some(server) = self.server_mut(&who) else { return };
+        if server.link.command_id() != Some(link) {
+            return;
+        }
+        server.link.replied(now);
+        match tag {
+            Tag::Ping => self.on_pong(&who, PingReply::of(value), now, out),
+            Tag::Publish => server.hello.answered(value, env),
+            Tag::Info => {
+                server.infos_outstanding = server.infos_outstanding.saturating_sub(1);
+                if let Reply::Bulk(text) = value {
+                    self.on_info(&who, text, env, out);
+                }
+            }
+            Tag::Ignored | Tag::Ask => {}
+        }
+    }
+
+    fn on_pong(&mut self, who: &ServerId, reply: PingReply, now: Millis, out: &mut Outbox) {
+        let Some(server) = self.server_mut(who) else { return };
+        server.link.ponged(reply, now);
+        let kill_script = reply == PingReply::Busy && server.sdown.is_some() && !server.script_kill_sent;
+        if kill_script {
+            server.script_kill_sent = true;
+            self.send(who, Tag::Ignored, Command::ScriptKill, out);
+        }
+        if *who == ServerId::Master && reply == PingReply::Pong {
+            self.reboot_since = None;
+        }
+    }
+
+    /// Credentials changed: every connection of this master and its replicas is opened anew.
+    pub(super) fn drop_server_links(&mut self, out: &mut Outbox) {
+        for server in
+            std::iter::once(&mut self.master).chain(self.replicas.values_mut().map(|replica| &mut replica.server))
+        {
+            close_links(server, out);
+        }
+        self.dirty = true;
+    }
+
+    /// The address that `host` and `port` mean, if it can be said now. Names are looked up in the background; whoever
+    /// brought the name will bring it again.
+    pub(super) fn locate(&mut self, host: &str, port: u16, env: &Env<'_>, out: &mut Outbox) -> Option<Addr> {
+        let addr = Addr::new(host, port);
+        if addr.ip.is_some() {
+            return Some(addr);
+        }
+        if !env.node.resolve_hostnames || host.is_empty() {
+            out.push(Output::Log(Level::Warning, format!("Failed to resolve hostname '{host}'")));
+            return None;
+        }
+        let ip = self.names.get(host).copied();
+        if ip.is_none() {
+            out.push(Output::Resolve(addr.host.clone()));
+        }
+        ip.map(|ip| Addr { ip: Some(ip), ..addr })
+    }
+
+    /// A name was looked up. The last good answer is kept when there is none now.
+    pub(super) fn on_resolved(&mut self, host: &str, ip: Option<IpAddr>, out: &mut Outbox) {
+        let Some(ip) = ip else {
+            out.push(Output::Log(Level::Warning, format!("Failed to resolve hostname '{host}'")));
+            return;
+        };
+        if self.names.len() < MAX_NAMES || self.names.contains_key(host) {
+            self.names.insert(host.to_owned(), ip);
+        }
+        for server in
+            std::iter::once(&mut self.master).chain(self.replicas.values_mut().map(|replica| &mut replica.server))
+        {
+            if *server.addr.host == *host && server.addr.ip.is_none() {
+                server.addr.ip = Some(ip);
+                server.link.allow_attempt();
+            }
+        }
+        for sentinel in self.sentinels.values_mut().filter(|sentinel| *sentinel.addr.host == *host) {
+            sentinel.addr.ip.get_or_insert(ip);
+        }
+        self.dirty = true;
+    }
+
+    fn owner_of(&self, link: LinkId) -> Option<ServerId> {
+        if self.master.has_link(link) {
+            return Some(ServerId::Master);
+        }
+        let owner = self.replicas.iter().find(|(_, replica)| replica.server.has_link(link));
+        owner.map(|(key, _)| ServerId::Replica(key.clone()))
+    }
+
+    /// Something arrived on a pub/sub connection.
+    pub(super) fn on_pubsub(&mut self, link: LinkId, now: Millis) -> bool {
+        let Some(server) = self.owner_of(link).and_then(|who| self.server_mut(&who)) else { return false };
+        let Some(pubsub) = server.link.pubsub.as_mut().filter(|pubsub| pubsub.id == link) else { return false };
+        pubsub.last_activity = now;
+        true
+    }
+}
+
+fn connect_at(server: &Server, now: Millis) -> Option<Millis> {
+    if server.addr.port == 0 { None } else { server.link.connect_at(WantsPubSub::Yes, now) }
+}
+
+fn close_command(server: &mut Server, out: &mut Outbox) {
+    server.forget_outstanding();
+    if let Some(link) = server.link.command_lost() {
+        out.push(Output::Close(link));
+    }
+}
+
+fn close_pubsub(server: &mut Server, out: &mut Outbox) {
+    if let Some(link) = server.link.pubsub_lost() {
+        out.push(Output::Close(link));
+    }
+}
+
+/// Closes both connections of a server.
+pub(super) fn close_links(server: &mut Server, out: &mut Outbox) {
+    close_command(server, out);
+    close_pubsub(server, out);
+}

@@ -1,0 +1,188 @@
+//! Whether instances are down: subjectively (SDOWN), in our own eyes; objectively (ODOWN), when enough peers agree.
+
+use super::Monitor;
+use super::instance::{Role, Sentinel, ServerId};
+use crate::sentinel::Env;
+use crate::sentinel::command::Command;
+use crate::sentinel::event::{Event, EventKind, Level};
+use crate::sentinel::id::{Epoch, RunId};
+use crate::sentinel::io::{Outbox, Output, Reply, Tag};
+use crate::sentinel::link::is_due;
+use crate::sentinel::time::Millis;
+
+/// A peer that does not see the master down yet is asked again after this long while our own SDOWN is young, ms: it
+/// will see it any moment, and each second of waiting is a second without a master.
+const EAGER_ASK_PERIOD: u64 = 100;
+/// How long SDOWN is young, ms.
+const EAGER_ASK_SPAN: u64 = 1_000;
+
+impl Monitor {
+    /// When a server becomes SDOWN for good reason, if it does.
+    pub(super) fn server_down_at(&self, who: &ServerId, env: &Env<'_>) -> Option<Millis> {
+        let server = self.server(who)?;
+        let silent = server.link.health.down_at(self.spec.down_after);
+        if *who != ServerId::Master {
+            return silent;
+        }
+        let wrong_role = (server.role == Role::Replica)
+            .then(|| server.role_at + self.spec.down_after + 2 * env.node.periods.info + 1);
+        let rebooting = self.reboot_since.map(|since| since + self.spec.reboot_down_after + 1);
+        [silent, wrong_role, rebooting].into_iter().flatten().min()
+    }
+
+    /// Raises or clears SDOWN of a server.
+    pub(super) fn check_server_down(&mut self, who: &ServerId, env: &Env<'_>, out: &mut Outbox) {
+        let now = env.now.mono;
+        let down = is_due(self.server_down_at(who, env), now);
+        let Some(server) = self.server_mut(who) else { return };
+        if down == server.sdown.is_some() {
+            return;
+        }
+        if down {
+            server.sdown = Some(now);
+            server.last_sdown = Some(now);
+        } else {
+            server.sdown = None;
+            server.script_kill_sent = false;
+        }
+        self.emit_down(down, self.describe(who, env), out);
+        if *who == ServerId::Master && down {
+            self.master_went_down(now);
+        }
+    }
+
+    /// Raises or clears SDOWN of a peer.
+    pub(super) fn check_peer_down(&mut self, peer: &RunId, env: &Env<'_>, out: &mut Outbox) {
+        let now = env.now.mono;
+        let down_after = self.spec.down_after;
+        let Some(sentinel) = self.sentinels.get_mut(peer) else { return };
+        let down = is_due(sentinel.health.down_at(down_after), now);
+        if down != sentinel.sdown.is_some() {
+            sentinel.sdown = down.then_some(now);
+            self.emit_down(down, self.describe_sentinel(peer, env), out);
+        }
+    }
+
+    fn emit_down(&mut self, down: bool, instance: String, out: &mut Outbox) {
+        let kind = if down { EventKind::SubjectivelyDown } else { EventKind::SubjectivelyUp };
+        self.emit(kind, instance, out);
+    }
+
+    /// Ask everybody at once, and look at the replicas while the peers think: the better the choice will be.
+    fn master_went_down(&mut self, now: Millis) {
+        for sentinel in self.sentinels.values_mut() {
+            sentinel.opinion.asked_at = None;
+        }
+        for replica in self.replicas.values_mut() {
+            replica.server.info_wanted_at = Some(now);
+        }
+    }
+
+    /// Raises or clears ODOWN: our own SDOWN and as many peers as make the quorum.
+    pub(super) fn check_objectively_down(&mut self, env: &Env<'_>, out: &mut Outbox) {
+        let agreeing = 1 + self.sentinels.values().filter(|sentinel| sentinel.opinion.master_down).count();
+        let down = self.master.sdown.is_some() && agreeing >= self.spec.quorum as usize;
+        if down == self.odown.is_some() {
+            return;
+        }
+        let instance = self.describe(&ServerId::Master, env);
+        if down {
+            self.odown = Some(env.now.mono);
+            self.last_odown = Some(env.now.mono);
+            let payload = format!("{instance} #quorum {agreeing}/{}", self.spec.quorum);
+            self.emit(EventKind::ObjectivelyDown, payload, out);
+        } else {
+            self.odown = None;
+            self.failover.forget_backoff();
+            self.emit(EventKind::ObjectivelyUp, instance, out);
+        }
+    }
+
+    /// When to ask this peer about the master, if at all.
+    pub(super) fn ask_at(&self, sentinel: &Sentinel, now: Millis, env: &Env<'_>) -> Option<Millis> {
+        let sdown = self.master.sdown?;
+        if !sentinel.health.connected {
+            return None;
+        }
+        let opinion = &sentinel.opinion;
+        let Some(asked_at) = opinion.asked_at else { return Some(now) };
+        let eager = !opinion.master_down && asked_at.since(sdown) < EAGER_ASK_SPAN;
+        Some(asked_at + if eager { EAGER_ASK_PERIOD.min(env.node.periods.ask) } else { env.node.periods.ask })
+    }
+
+    /// Asks the peers that are due; with our own id, that is for a vote, while we run for leader.
+    pub(super) fn ask_peers(&mut self, env: &Env<'_>, out: &mut Outbox) {
+        let now = env.now.mono;
+        let due: Vec<RunId> = self
+            .sentinels
+            .iter()
+            .filter(|(_, sentinel)| is_due(self.ask_at(sentinel, now, env), now))
+            .map(|(id, _)| id.clone())
+            .collect();
+        // Stock asks with its current epoch, so that votes are lost when several masters fail together (failover.md
+        // 7.3); a vote is asked for in the epoch that it is to count in.
+        let (epoch, candidate) = match self.failover.state.epoch() {
+            Some(epoch) => (epoch, Some(env.node.myid.clone())),
+            None => (env.epoch.current(), None),
+        };
+        for peer in due {
+            let command = Command::IsMasterDown {
+                host: self.master.addr.shown_host(env.node),
+                port: self.master.addr.port,
+                epoch,
+                candidate: candidate.clone(),
+            };
+            if let Some(sentinel) = self.sentinels.get_mut(&peer) {
+                sentinel.opinion.asked_at = Some(now);
+            }
+            out.push(Output::SendPeer { peer, tag: Tag::Ask, command });
+        }
+    }
+
+    /// A peer has answered. Anything but integer, bulk, integer is ignored.
+    pub(super) fn on_opinion(&mut self, peer: &RunId, value: &Reply, env: &Env<'_>, out: &mut Outbox) {
+        let Some((down, leader, epoch)) = parse_opinion(value) else { return };
+        let Some(sentinel) = self.sentinels.get_mut(peer) else { return };
+        let opinion = &mut sentinel.opinion;
+        opinion.answered_at = env.now.mono;
+        opinion.master_down = down;
+        let Some(leader) = leader else { return };
+        if opinion.leader_epoch != epoch {
+            out.push(Output::Log(Level::Warning, format!("{peer} voted for {leader} {epoch}")));
+        }
+        opinion.leader = Some(leader);
+        opinion.leader_epoch = epoch;
+        // A peer that has moved on can never vote for us in our epoch; we learn of its epoch as from a hello, so that
+        // the next attempt starts beyond it.
+        if self.failover.state.epoch().is_some_and(|mine| mine < epoch) && env.epoch.is_sane(epoch) {
+            self.observe_epoch(epoch, env, out);
+        }
+    }
+
+    /// Drops answers that are too old to count.
+    pub(super) fn expire_opinions(&mut self, now: Millis) {
+        for sentinel in self.sentinels.values_mut() {
+            if is_due(sentinel.opinion.expires_at(), now) {
+                sentinel.opinion.expire();
+                self.dirty = true;
+            }
+        }
+    }
+
+    /// Raises the current epoch to one that was received, and saves it.
+    pub(super) fn observe_epoch(&mut self, epoch: Epoch, env: &Env<'_>, out: &mut Outbox) {
+        if epoch > env.epoch.current() {
+            env.epoch.observe(epoch);
+            self.persist(env, out);
+            out.emit(Event::new(EventKind::NewEpoch, epoch.to_string()));
+        }
+    }
+}
+
+fn parse_opinion(value: &Reply) -> Option<(bool, Option<RunId>, Epoch)> {
+    let Reply::Array(fields) = value else { return None };
+    let [Reply::Integer(down), Reply::Bulk(leader), Reply::Integer(epoch)] = &fields[..] else { return None };
+    let leader = std::str::from_utf8(leader).ok()?;
+    let epoch = Epoch(u64::try_from(*epoch).ok()?);
+    Some((*down == 1, (leader != "*").then(|| RunId::from(leader)), epoch))
+}

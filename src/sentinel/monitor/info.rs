@@ -1,0 +1,344 @@
+//! INFO of a master or replica: the text, and what follows from it.
+
+use std::sync::Arc;
+
+use super::Monitor;
+use super::failover::FailoverState;
+use super::instance::{Reconf, Replica, Role, Server, ServerId};
+use super::reconf::transaction;
+use crate::sentinel::Env;
+use crate::sentinel::addr::Addr;
+use crate::sentinel::event::EventKind;
+use crate::sentinel::io::Outbox;
+use crate::sentinel::time::Millis;
+
+/// The lines of INFO that matter (failover.md 4.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InfoReport {
+    /// `run_id`, 40 characters.
+    pub run_id: Option<String>,
+    /// `role:master` or `role:slave`.
+    pub role: Option<Role>,
+    /// `slaveN` lines: host and port.
+    pub replicas: Vec<(String, u16)>,
+    /// `master_host`; this and what follows is read only after `role:slave`.
+    pub master_host: Option<String>,
+    /// `master_port`
+    pub master_port: Option<u16>,
+    /// `master_link_status:up`
+    pub link_up: Option<bool>,
+    /// `master_link_down_since_seconds` in ms; 0 when absent, negative if the link never was up.
+    pub link_down: i64,
+    /// `slave_priority`
+    pub priority: Option<i64>,
+    /// `slave_repl_offset`
+    pub offset: Option<u64>,
+    /// `replica_announced`
+    pub announced: Option<bool>,
+}
+
+impl InfoReport {
+    /// Reads INFO text. Lines that make no sense are passed over.
+    pub fn parse(text: &[u8]) -> InfoReport {
+        let text = String::from_utf8_lossy(text);
+        let mut report = InfoReport::default();
+        for line in text.split("\r\n") {
+            let Some((key, value)) = line.split_once(':') else { continue };
+            match key {
+                "run_id" if value.len() >= 40 && value.is_char_boundary(40) => {
+                    report.run_id = Some(value[..40].to_owned());
+                }
+                "role" if value.starts_with("master") => report.role = Some(Role::Master),
+                "role" if value.starts_with("slave") => report.role = Some(Role::Replica),
+                _ if is_replica_line(key) => report.replicas.extend(parse_replica(value)),
+                _ if report.role == Some(Role::Replica) => report.parse_replica_field(key, value),
+                _ => {}
+            }
+        }
+        report
+    }
+
+    fn parse_replica_field(&mut self, key: &str, value: &str) {
+        match key {
+            "master_host" => self.master_host = Some(value.to_owned()),
+            "master_port" => self.master_port = value.parse().ok(),
+            "master_link_status" => self.link_up = Some(value == "up"),
+            "master_link_down_since_seconds" => {
+                self.link_down = value.parse::<i64>().map_or(0, |seconds| seconds.saturating_mul(1_000));
+            }
+            "slave_priority" => self.priority = value.parse().ok(),
+            "slave_repl_offset" => self.offset = value.parse().ok(),
+            "replica_announced" => self.announced = Some(value != "0"),
+            _ => {}
+        }
+    }
+}
+
+fn is_replica_line(key: &str) -> bool {
+    key.strip_prefix("slave").is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// `ip=<ip>,port=<port>,...`, or the old `<ip>,<port>,<state>` whose second comma is required. A port outside 1..65535
+/// is refused (stock makes a replica with port 0 of it; failover.md 55).
+fn parse_replica(value: &str) -> Option<(String, u16)> {
+    let (host, port) = if let Some((_, rest)) = value.split_once("ip=") {
+        let (_, port) = rest.split_once("port=")?;
+        (rest.split_once(',')?.0, port.split_once(',').map_or(port, |(port, _)| port))
+    } else {
+        let mut fields = value.split(',');
+        let (host, port) = (fields.next()?, fields.next()?);
+        fields.next()?;
+        (host, port)
+    };
+    let port = port.parse().ok().filter(|port| *port != 0)?;
+    (!host.is_empty()).then(|| (host.to_owned(), port))
+}
+
+/// How long a wrong role is watched before it is corrected, ms: four hello periods, so that a newer configuration can
+/// arrive first.
+const HELLO_PERIODS_BEFORE_CONVERSION: u64 = 4;
+
+impl Monitor {
+    /// An INFO reply has come from a server.
+    pub(super) fn on_info(&mut self, who: &ServerId, text: &[u8], env: &Env<'_>, out: &mut Outbox) {
+        let now = env.now.mono;
+        let report = InfoReport::parse(text);
+        let Some(server) = self.server_mut(who) else { return };
+        server.info_at = Some(now);
+        server.info = Some(Arc::from(text));
+        server.info_wanted_at = None;
+        self.dirty = true;
+        self.note_run_id(who, &report, env, out);
+        if *who == ServerId::Master {
+            self.discover_replicas(&report, env, out);
+        }
+        self.note_replication(who, &report, now);
+        self.note_role(who, &report, env, out);
+        if let (ServerId::Replica(key), false) = (who, env.tilt.is_on()) {
+            self.follow_up(&key.clone(), &report, env, out);
+        }
+    }
+
+    fn note_run_id(&mut self, who: &ServerId, report: &InfoReport, env: &Env<'_>, out: &mut Outbox) {
+        let Some(run_id) = &report.run_id else { return };
+        let reboot_down_after = self.spec.reboot_down_after;
+        let Some(server) = self.server_mut(who) else { return };
+        let rebooted = server.run_id.as_ref().is_some_and(|known| known != run_id);
+        server.run_id = Some(run_id.clone());
+        if rebooted {
+            if *who == ServerId::Master && reboot_down_after != 0 {
+                self.reboot_since = Some(env.now.mono);
+            }
+            self.emit(EventKind::Reboot, self.describe(who, env), out);
+        }
+    }
+
+    fn discover_replicas(&mut self, report: &InfoReport, env: &Env<'_>, out: &mut Outbox) {
+        for (host, port) in &report.replicas {
+            let Some(addr) = self.locate(host, *port, env, out) else { continue };
+            let known = self.replicas.values().any(|replica| replica.server.addr.same_as(&addr));
+            if !known && !self.master.addr.same_as(&addr) {
+                let key = self.add_replica(addr, env);
+                self.emit(EventKind::Replica, self.describe(&ServerId::Replica(key), env), out);
+                self.persist(env, out);
+            }
+        }
+    }
+
+    /// Makes a replica that is not known yet and returns its key.
+    pub(super) fn add_replica(&mut self, addr: Addr, env: &Env<'_>) -> String {
+        let key = addr.key(env.node);
+        let now = env.now.mono;
+        self.replicas.insert(key.clone(), Replica::new(Server::new(addr, Role::Replica, now), now));
+        self.dirty = true;
+        key
+    }
+
+    fn note_replication(&mut self, who: &ServerId, report: &InfoReport, now: Millis) {
+        let ServerId::Replica(key) = who else { return };
+        let Some(replica) = self.replicas.get_mut(key) else { return };
+        replica.link_down = report.link_down;
+        let host_changed = report
+            .master_host
+            .as_ref()
+            .is_some_and(|host| !replica.master_host.as_ref().is_some_and(|known| known.eq_ignore_ascii_case(host)));
+        let port_changed = report.master_port.is_some_and(|port| port != replica.master_port);
+        if host_changed || port_changed {
+            replica.conf_changed_at = now;
+        }
+        if let Some(host) = &report.master_host {
+            replica.master_host = Some(host.clone());
+        }
+        replica.master_port = report.master_port.unwrap_or(replica.master_port);
+        replica.link_up = report.link_up.unwrap_or(replica.link_up);
+        replica.priority = report.priority.unwrap_or(replica.priority);
+        replica.offset = report.offset.unwrap_or(replica.offset);
+        replica.announced = report.announced.unwrap_or(replica.announced);
+    }
+
+    fn note_role(&mut self, who: &ServerId, report: &InfoReport, env: &Env<'_>, out: &mut Outbox) {
+        let now = env.now.mono;
+        let (Some(role), Some(server)) = (report.role, self.server_mut(who)) else { return };
+        if role == server.role {
+            return;
+        }
+        server.role = role;
+        server.role_at = now;
+        let expected = match who {
+            ServerId::Master => Role::Master,
+            ServerId::Replica(key) => {
+                if let (Role::Replica, Some(replica)) = (role, self.replicas.get_mut(key)) {
+                    replica.conf_changed_at = now;
+                }
+                Role::Replica
+            }
+        };
+        let kind = if role == expected { EventKind::RoleChange } else { EventKind::RoleMismatch };
+        let payload = format!("{} new reported role is {}", self.describe(who, env), role.word());
+        self.emit(kind, payload, out);
+    }
+
+    /// What a replica's report calls for: the promotion it completes, a correction, or progress of its
+    /// reconfiguration.
+    fn follow_up(&mut self, key: &str, report: &InfoReport, env: &Env<'_>, out: &mut Outbox) {
+        match report.role {
+            Some(Role::Master) if self.promoted() == Some(key) => self.promotion_reported(env, out),
+            Some(Role::Master) => self.correct_role(key, env, out),
+            Some(Role::Replica) => {
+                self.retry_promotion(key, env, out);
+                self.correct_master(key, env, out);
+                self.note_reconfiguration(key, env, out);
+            }
+            None => {}
+        }
+    }
+
+    /// A replica that reports master is made a replica again, once nothing newer can be on its way.
+    fn correct_role(&mut self, key: &str, env: &Env<'_>, out: &mut Outbox) {
+        let wait = HELLO_PERIODS_BEFORE_CONVERSION * env.node.periods.publish;
+        let Some(replica) = self.replicas.get(key) else { return };
+        let settled = env.now.mono.since(replica.server.role_at) > wait;
+        if settled && self.master_looks_sane(env) && self.no_down_for(key, wait, env.now.mono) {
+            self.send_correction(key, EventKind::ConvertToReplica, env, out);
+        }
+    }
+
+    /// A replica that follows another address is pointed at the master.
+    fn correct_master(&mut self, key: &str, env: &Env<'_>, out: &mut Outbox) {
+        let wait = self.spec.failover_timeout;
+        let Some(replica) = self.replicas.get(key) else { return };
+        if self.follows(replica, &self.master.addr) || replica.reconf != Reconf::None {
+            return;
+        }
+        let settled = env.now.mono.since(replica.conf_changed_at) > wait;
+        if settled && self.master_looks_sane(env) && self.no_down_for(key, wait, env.now.mono) {
+            self.send_correction(key, EventKind::FixReplicaConfig, env, out);
+        }
+    }
+
+    fn send_correction(&mut self, key: &str, event: EventKind, env: &Env<'_>, out: &mut Outbox) {
+        let who = ServerId::Replica(key.to_owned());
+        let master = self.master.addr.clone();
+        if self.send_all(&who, transaction(Some(&master), env), out) {
+            self.emit(event, self.describe(&who, env), out);
+        }
+    }
+
+    /// Configured as master, says so itself, up, and heard of lately (failover.md 4.4).
+    fn master_looks_sane(&self, env: &Env<'_>) -> bool {
+        self.master.role == Role::Master
+            && self.master.sdown.is_none()
+            && self.odown.is_none()
+            && self.master.info_at.is_some_and(|at| env.now.mono.since(at) < 2 * env.node.periods.info)
+    }
+
+    /// Neither the replica nor the master went down within `wait`.
+    fn no_down_for(&self, key: &str, wait: u64, now: Millis) -> bool {
+        let replica = self.replicas.get(key).and_then(|replica| replica.server.last_sdown);
+        [replica, self.master.last_sdown, self.last_odown].into_iter().flatten().all(|at| now.since(at) > wait)
+    }
+
+    /// Whether a replica reports `addr` as its master.
+    pub(super) fn follows(&self, replica: &Replica, addr: &Addr) -> bool {
+        let Some(host) = &replica.master_host else { return false };
+        let reported = Addr {
+            ip: self.names.get(host.as_str()).copied().or(host.parse().ok()),
+            ..Addr::new(host, replica.master_port)
+        };
+        reported.same_as(addr)
+    }
+
+    fn note_reconfiguration(&mut self, key: &str, env: &Env<'_>, out: &mut Outbox) {
+        let Some(promoted) = self.promoted().and_then(|key| self.replicas.get(key)) else { return };
+        if !matches!(self.failover.state, FailoverState::ReconfReplicas { .. }) {
+            return;
+        }
+        let target = promoted.server.addr.clone();
+        let Some(replica) = self.replicas.get(key) else { return };
+        let (follows, link_up) = (self.follows(replica, &target), replica.link_up);
+        if matches!(replica.reconf, Reconf::Sent { .. }) && follows {
+            self.set_reconf(key, Reconf::InProgress, EventKind::ReconfInProgress, env, out);
+        }
+        if self.replicas.get(key).is_some_and(|replica| replica.reconf == Reconf::InProgress) && link_up {
+            self.set_reconf(key, Reconf::Done, EventKind::ReconfDone, env, out);
+        }
+    }
+}
+
+/// When a replica in the wrong role may be corrected: INFO is asked for just then.
+pub(super) fn correction_due_at(replica: &Replica, env: &Env<'_>) -> Option<Millis> {
+    let wait = HELLO_PERIODS_BEFORE_CONVERSION * env.node.periods.publish;
+    (replica.server.role == Role::Master).then(|| replica.server.role_at + wait + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN_ID: &str = "0123456789012345678901234567890123456789";
+
+    fn parse(lines: &[&str]) -> InfoReport {
+        InfoReport::parse(lines.join("\r\n").as_bytes())
+    }
+
+    /// failover.md 49, 50, 51, 55
+    #[test]
+    fn reads_both_forms_of_replica_lines() {
+        let report = parse(&[
+            "role:master",
+            "connected_slaves:5",
+            "slave0:ip=127.0.0.1,port=6380,state=online,offset=1,lag=0",
+            "slave1:127.0.0.1,6381,online",
+            "slave2:127.0.0.1,6382",
+            "slave3:ip=127.0.0.1,port=abc,state=online",
+            "slave4:ip=127.0.0.1,port=0,state=online",
+            "slave_read_only:1",
+        ]);
+        assert_eq!(report.replicas, [("127.0.0.1".to_owned(), 6380), ("127.0.0.1".to_owned(), 6381)]);
+    }
+
+    /// failover.md 58, 59
+    #[test]
+    fn replica_fields_count_only_after_role_slave() {
+        let fields = ["master_host:h", "master_port:1", "master_link_down_since_seconds:-1", "slave_priority:7"];
+        let before = parse(&[&fields[..], &["role:master"]].concat());
+        assert_eq!((before.master_host, before.priority, before.link_down), (None, None, 0));
+        let after = parse(&[&["role:slave"], &fields[..]].concat());
+        assert_eq!((after.master_host.as_deref(), after.priority, after.link_down), (Some("h"), Some(7), -1000));
+        assert_eq!(parse(&["role:slave"]).link_down, 0);
+    }
+
+    /// failover.md 47
+    #[test]
+    fn run_ids_are_forty_characters() {
+        assert_eq!(parse(&[&format!("run_id:{RUN_ID}")]).run_id.as_deref(), Some(RUN_ID));
+        assert_eq!(parse(&["run_id:short"]).run_id, None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(text in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
+            InfoReport::parse(&text);
+        }
+    }
+}

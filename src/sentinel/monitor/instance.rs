@@ -1,0 +1,279 @@
+//! What a master's monitor knows of each instance: the servers (the master itself and its replicas) and the peers.
+
+use std::sync::Arc;
+
+use crate::sentinel::addr::Addr;
+use crate::sentinel::id::{Epoch, LinkId, RunId};
+use crate::sentinel::link::Link;
+use crate::sentinel::peer::LinkHealth;
+use crate::sentinel::time::{ASK_VALIDITY, Millis};
+
+/// A replica's name, `ip:port`: the key under which its master knows it.
+pub type ReplicaKey = String;
+
+/// Which server of this master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerId {
+    /// The master itself.
+    Master,
+    /// One of its replicas.
+    Replica(ReplicaKey),
+}
+
+/// What a server says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `role:master`
+    Master,
+    /// `role:slave`
+    Replica,
+}
+
+impl Role {
+    /// The wire's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Role::Master => "master",
+            Role::Replica => "slave",
+        }
+    }
+}
+
+/// A master or a replica.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Where it is.
+    pub addr: Addr,
+    /// Its connections.
+    pub link: Link,
+    /// From INFO.
+    pub run_id: Option<String>,
+    /// Since when SDOWN.
+    pub sdown: Option<Millis>,
+    /// When it last became SDOWN; stays after it is up again.
+    pub last_sdown: Option<Millis>,
+    /// One SCRIPT KILL is sent per SDOWN episode.
+    pub script_kill_sent: bool,
+    /// Last role reported, at first what it is configured as.
+    pub role: Role,
+    /// When that role was first reported.
+    pub role_at: Millis,
+    /// When the last INFO came.
+    pub info_at: Option<Millis>,
+    /// Its text.
+    pub info: Option<Arc<[u8]>>,
+    /// INFO is wanted at this time at the latest, whatever the period.
+    pub info_wanted_at: Option<Millis>,
+    /// INFOs without reply.
+    pub infos_outstanding: u32,
+    /// The pace of its hellos.
+    pub hello: HelloPace,
+}
+
+/// When the next hello to an instance is due.
+#[derive(Clone, Copy, Debug)]
+pub struct HelloPace {
+    /// Not before.
+    pub due: Millis,
+    /// Published, not yet acknowledged. At most one, except for a forced hello.
+    pub outstanding: u32,
+}
+
+impl HelloPace {
+    /// The first hello goes out as soon as the link is up, so that others find us without waiting a period.
+    pub fn new(now: Millis) -> HelloPace {
+        HelloPace { due: now, outstanding: 0 }
+    }
+
+    /// When to publish, if nothing is outstanding.
+    pub fn at(&self) -> Option<Millis> {
+        (self.outstanding == 0).then_some(self.due)
+    }
+
+    /// The connection is gone and with it the replies.
+    pub fn forget(&mut self) {
+        self.outstanding = 0;
+    }
+}
+
+impl Server {
+    /// A server that is known since `now`, with the role it is configured as.
+    pub fn new(addr: Addr, role: Role, now: Millis) -> Server {
+        Server {
+            addr,
+            link: Link::new(now),
+            run_id: None,
+            sdown: None,
+            last_sdown: None,
+            script_kill_sent: false,
+            role,
+            role_at: now,
+            info_at: None,
+            info: None,
+            info_wanted_at: None,
+            infos_outstanding: 0,
+            hello: HelloPace::new(now),
+        }
+    }
+
+    /// The same process seen in a new part (failover.md 8.8): connections and cached INFO stay, everything believed
+    /// about it starts again.
+    #[must_use]
+    pub fn recast(self, role: Role, now: Millis) -> Server {
+        let Server { addr, mut link, info_at, info, infos_outstanding, hello, .. } = self;
+        link.restart(now);
+        let hello = HelloPace { due: now, ..hello };
+        Server {
+            link,
+            info_at,
+            info,
+            infos_outstanding,
+            hello,
+            info_wanted_at: Some(now),
+            ..Server::new(addr, role, now)
+        }
+    }
+
+    /// Whether `link` is one of its connections.
+    pub fn has_link(&self, link: LinkId) -> bool {
+        self.link.command_id() == Some(link) || self.link.pubsub.is_some_and(|pubsub| pubsub.id == link)
+    }
+
+    /// Forgets what can no longer be answered on a lost command connection.
+    pub fn forget_outstanding(&mut self) {
+        self.infos_outstanding = 0;
+        self.hello.forget();
+    }
+}
+
+/// How far a replica is on its way to a new master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reconf {
+    /// Not asked yet.
+    None,
+    /// SLAVEOF was sent.
+    Sent {
+        /// When.
+        at: Millis,
+    },
+    /// It reports the new master.
+    InProgress,
+    /// And its link to it is up; or it was given up.
+    Done,
+}
+
+/// A replica.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    /// The server.
+    pub server: Server,
+    /// When the master it reports last changed.
+    pub conf_changed_at: Millis,
+    /// `master_link_down_since_seconds` in ms; 0 while the link is up, negative if it never was.
+    pub link_down: i64,
+    /// `master_link_status:up`
+    pub link_up: bool,
+    /// `slave_priority`; 100 until INFO says otherwise.
+    pub priority: i64,
+    /// `replica_announced`; only hides it from SENTINEL REPLICAS.
+    pub announced: bool,
+    /// `slave_repl_offset`
+    pub offset: u64,
+    /// Host of the master it reports.
+    pub master_host: Option<String>,
+    /// Port of the master it reports.
+    pub master_port: u16,
+    /// Progress of its reconfiguration.
+    pub reconf: Reconf,
+}
+
+impl Replica {
+    /// A replica that is known since now.
+    pub fn new(server: Server, now: Millis) -> Replica {
+        Replica {
+            server,
+            conf_changed_at: now,
+            link_down: 0,
+            link_up: false,
+            priority: 100,
+            announced: true,
+            offset: 0,
+            master_host: None,
+            master_port: 0,
+            reconf: Reconf::None,
+        }
+    }
+}
+
+/// A peer as this master's monitor sees it.
+#[derive(Clone, Debug)]
+pub struct Sentinel {
+    /// Where it is.
+    pub addr: Addr,
+    /// A copy of the shared link's ages.
+    pub health: LinkHealth,
+    /// Since when SDOWN.
+    pub sdown: Option<Millis>,
+    /// Last hello from it about this master.
+    pub last_hello: Millis,
+    /// The pace of our hellos to it.
+    pub hello: HelloPace,
+    /// What it last said of this master.
+    pub opinion: Opinion,
+}
+
+impl Sentinel {
+    /// A peer that is known since now.
+    pub fn new(addr: Addr, now: Millis) -> Sentinel {
+        Sentinel {
+            addr,
+            health: LinkHealth::new(now),
+            sdown: None,
+            last_hello: now,
+            hello: HelloPace::new(now),
+            opinion: Opinion::new(now),
+        }
+    }
+
+    /// Whether it can be expected to answer.
+    pub fn is_reachable(&self) -> bool {
+        self.health.connected && self.sdown.is_none()
+    }
+}
+
+/// A peer's answers to is-master-down-by-addr.
+#[derive(Clone, Debug)]
+pub struct Opinion {
+    /// It says that the master is down.
+    pub master_down: bool,
+    /// When it last answered; at first when it became known.
+    pub answered_at: Millis,
+    /// When it was last asked on its present connection about the present episode.
+    pub asked_at: Option<Millis>,
+    /// Whom it last said it voted for.
+    pub leader: Option<RunId>,
+    /// In which epoch. Stays when the rest expires.
+    pub leader_epoch: Epoch,
+}
+
+impl Opinion {
+    fn new(now: Millis) -> Opinion {
+        Opinion { master_down: false, answered_at: now, asked_at: None, leader: None, leader_epoch: Epoch(0) }
+    }
+
+    /// When it is too old to count (failover.md 111).
+    pub fn expires_at(&self) -> Option<Millis> {
+        (self.master_down || self.leader.is_some()).then(|| self.answered_at + ASK_VALIDITY + 1)
+    }
+
+    /// Drops what is too old.
+    pub fn expire(&mut self) {
+        self.master_down = false;
+        self.leader = None;
+    }
+
+    /// The vote it reported, for the tally.
+    pub fn vote(&self) -> Option<(&RunId, Epoch)> {
+        self.leader.as_ref().map(|leader| (leader, self.leader_epoch))
+    }
+}

@@ -1,0 +1,218 @@
+//! After the promotion: pointing the other replicas at the new master, and the switch.
+
+use std::collections::BTreeMap;
+
+use super::Monitor;
+use super::connect::close_links;
+use super::failover::{Failover, FailoverState};
+use super::instance::{HelloPace, Reconf, Replica, Role, Server, ServerId};
+use crate::sentinel::Env;
+use crate::sentinel::addr::Addr;
+use crate::sentinel::command::{ClientType, Command};
+use crate::sentinel::event::{Event, EventKind};
+use crate::sentinel::id::Epoch;
+use crate::sentinel::io::Outbox;
+use crate::sentinel::link::is_due;
+use crate::sentinel::time::Millis;
+
+/// The commands that give a server another master, or none: in one transaction, so that a server that lacks one of
+/// them does nothing at all. Clients are disconnected so that they look for the master again (failover.md 8.5).
+pub(super) fn transaction(master: Option<&Addr>, env: &Env<'_>) -> Vec<Command> {
+    let replicaof = match master {
+        Some(addr) => Command::Replicaof { host: addr.shown_host(env.node), port: addr.port },
+        None => Command::ReplicaofNoOne,
+    };
+    vec![
+        Command::Multi,
+        replicaof,
+        Command::ConfigRewrite,
+        Command::ClientKill(ClientType::Normal),
+        Command::ClientKill(ClientType::PubSub),
+        Command::Exec,
+    ]
+}
+
+/// When a replica has been in `reconf_sent` for too long.
+pub(super) fn reconf_gives_up_at(replica: &Replica, env: &Env<'_>) -> Option<Millis> {
+    match replica.reconf {
+        Reconf::Sent { at } => Some(at + env.node.periods.slave_reconf_timeout + 1),
+        _ => None,
+    }
+}
+
+impl Monitor {
+    /// One round of reconfiguration. True when the failover ended.
+    pub(super) fn reconfigure_replicas(
+        &mut self,
+        epoch: Epoch,
+        since: Millis,
+        promoted: &str,
+        env: &Env<'_>,
+        out: &mut Outbox,
+    ) -> bool {
+        self.give_up_stuck_replicas(env, out);
+        self.send_reconfigurations(promoted, env, out);
+        let master = self.describe(&ServerId::Master, env);
+        // Stock waits for ever when the promoted replica dies now; we end, so that its own failure is noticed and
+        // handled like any other (failover.md 164).
+        let promoted_down = self.replicas.get(promoted).is_none_or(|replica| replica.server.sdown.is_some());
+        let timed_out = is_due(Some(self.step_times_out_at(since)), env.now.mono);
+        if promoted_down || self.is_reconfigured(promoted) {
+            self.emit(EventKind::FailoverEnd, master, out);
+        } else if timed_out {
+            self.emit(EventKind::FailoverEndForTimeout, master.clone(), out);
+            self.emit(EventKind::FailoverEnd, master, out);
+            self.reconfigure_the_rest(promoted, env, out);
+        } else {
+            return false;
+        }
+        self.failover.state = FailoverState::UpdateConfig { epoch, promoted: promoted.to_owned() };
+        true
+    }
+
+    /// Independent of how many may be reconfigured at once; in stock a stuck one blocks the rest (failover.md 161).
+    fn give_up_stuck_replicas(&mut self, env: &Env<'_>, out: &mut Outbox) {
+        for key in self.keys_where(|replica| is_due(reconf_gives_up_at(replica, env), env.now.mono)) {
+            self.set_reconf(&key, Reconf::Done, EventKind::ReconfSentTimeout, env, out);
+        }
+    }
+
+    fn send_reconfigurations(&mut self, promoted: &str, env: &Env<'_>, out: &mut Outbox) {
+        let busy = |replica: &Replica| matches!(replica.reconf, Reconf::Sent { .. } | Reconf::InProgress);
+        let mut room = (self.spec.parallel_syncs as usize).saturating_sub(self.keys_where(busy).len());
+        for key in self.keys_where(|replica| replica.reconf == Reconf::None && replica.server.sdown.is_none()) {
+            if room == 0 {
+                return;
+            }
+            if key != promoted && self.point_at_promoted(&key, promoted, env, out) {
+                let sent = Reconf::Sent { at: env.now.mono };
+                self.set_reconf(&key, sent, EventKind::ReconfSent, env, out);
+                room -= 1;
+            }
+        }
+    }
+
+    fn point_at_promoted(&mut self, key: &str, promoted: &str, env: &Env<'_>, out: &mut Outbox) -> bool {
+        let Some(target) = self.replicas.get(promoted).map(|replica| replica.server.addr.clone()) else { return false };
+        let who = ServerId::Replica(key.to_owned());
+        let sent = self.send_all(&who, transaction(Some(&target), env), out);
+        if sent {
+            self.send_info(&who, env.now.mono, out);
+        }
+        sent
+    }
+
+    /// The old master, if it still answers (a failover by an operator), stops taking writes now and not at its next
+    /// INFO after the switch. We hold the newest configuration, exactly as for the other replicas (failover.md 12.3,
+    /// S9).
+    pub(super) fn demote_old_master(&mut self, env: &Env<'_>, out: &mut Outbox) {
+        let target = self.promoted().and_then(|key| self.replicas.get(key)).map(|replica| replica.server.addr.clone());
+        if let (Some(target), None) = (target, self.master.sdown) {
+            self.send_all(&ServerId::Master, transaction(Some(&target), env), out);
+        }
+    }
+
+    fn is_reconfigured(&self, promoted: &str) -> bool {
+        self.replicas
+            .iter()
+            .all(|(key, replica)| key == promoted || replica.reconf == Reconf::Done || replica.server.sdown.is_some())
+    }
+
+    fn reconfigure_the_rest(&mut self, promoted: &str, env: &Env<'_>, out: &mut Outbox) {
+        for key in self.keys_where(|replica| !matches!(replica.reconf, Reconf::Done | Reconf::Sent { .. })) {
+            if key != promoted && self.point_at_promoted(&key, promoted, env, out) {
+                let instance = self.describe(&ServerId::Replica(key), env);
+                self.emit(EventKind::ReconfSentBestEffort, instance, out);
+            }
+        }
+    }
+
+    fn keys_where(&self, wanted: impl Fn(&Replica) -> bool) -> Vec<String> {
+        self.replicas.iter().filter(|(_, replica)| wanted(replica)).map(|(key, _)| key.clone()).collect()
+    }
+
+    pub(super) fn set_reconf(&mut self, key: &str, reconf: Reconf, event: EventKind, env: &Env<'_>, out: &mut Outbox) {
+        if let Some(replica) = self.replicas.get_mut(key) {
+            replica.reconf = reconf;
+            self.emit(event, self.describe(&ServerId::Replica(key.to_owned()), env), out);
+        }
+    }
+
+    /// At the end of the step in which our failover ended: the promoted replica becomes the master.
+    pub(super) fn finish_failover(&mut self, env: &Env<'_>, out: &mut Outbox) {
+        let FailoverState::UpdateConfig { promoted, .. } = &self.failover.state else { return };
+        let Some(addr) = self.replicas.get(promoted).map(|replica| replica.server.addr.clone()) else { return };
+        self.switch_to(addr, env, out);
+    }
+
+    /// `+switch-master`, then every instance starts anew in its new part, and the result is saved (failover.md 8.8).
+    pub(super) fn switch_to(&mut self, addr: Addr, env: &Env<'_>, out: &mut Outbox) {
+        let old = &self.master.addr;
+        let payload = format!(
+            "{} {} {} {} {}",
+            self.spec.name,
+            old.shown_host(env.node),
+            old.port,
+            addr.shown_host(env.node),
+            addr.port
+        );
+        self.emit(EventKind::SwitchMaster, payload, out);
+        self.recast_instances(addr, env, out);
+        self.persist(env, out);
+    }
+
+    fn recast_instances(&mut self, addr: Addr, env: &Env<'_>, out: &mut Outbox) {
+        let now = env.now.mono;
+        // Connections to known servers are kept: same address, same server (failover.md 12.3, S17).
+        let mut servers: Vec<Server> =
+            std::mem::take(&mut self.replicas).into_values().map(|replica| replica.server).collect();
+        let chosen = servers.iter().position(|server| server.addr.same_as(&addr));
+        let new_master = match chosen {
+            Some(index) => servers.remove(index).recast(Role::Master, now),
+            None => Server::new(addr, Role::Master, now),
+        };
+        servers.push(std::mem::replace(&mut self.master, new_master));
+        let mut replicas = BTreeMap::new();
+        for server in servers {
+            let key = server.addr.key(env.node);
+            let twin = replicas.insert(key, Replica::new(server.recast(Role::Replica, now), now));
+            if let Some(mut twin) = twin {
+                close_links(&mut twin.server, out);
+            }
+        }
+        self.replicas = replicas;
+        self.forget_failure();
+        for key in self.keys_where(|_| true) {
+            self.emit(EventKind::Replica, self.describe(&ServerId::Replica(key), env), out);
+        }
+    }
+
+    /// What was believed about the old master's failure does not hold for the new one.
+    pub(super) fn forget_failure(&mut self) {
+        self.odown = None;
+        self.last_odown = None;
+        self.reboot_since = None;
+        self.failover = Failover::default();
+        self.ledger.forget_leader();
+        for sentinel in self.sentinels.values_mut() {
+            sentinel.opinion.master_down = false;
+            sentinel.opinion.asked_at = None;
+        }
+        self.dirty = true;
+    }
+
+    /// Tells everybody at once: hellos leave with this step.
+    pub(super) fn announce_now(&mut self, now: Millis) {
+        let hasten = |hello: &mut HelloPace| *hello = HelloPace { due: now, outstanding: 0 };
+        hasten(&mut self.master.hello);
+        self.replicas.values_mut().for_each(|replica| hasten(&mut replica.server.hello));
+        self.sentinels.values_mut().for_each(|sentinel| hasten(&mut sentinel.hello));
+        self.dirty = true;
+    }
+
+    /// `+config-update-from`, then the switch: a peer knows a newer configuration.
+    pub(super) fn follow_config(&mut self, from: String, addr: Addr, env: &Env<'_>, out: &mut Outbox) {
+        out.emit(Event::new(EventKind::ConfigUpdateFrom, from));
+        self.switch_to(addr, env, out);
+    }
+}
