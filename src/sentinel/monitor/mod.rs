@@ -17,6 +17,9 @@ pub mod select;
 pub mod view;
 pub mod vote;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
