@@ -95,6 +95,7 @@ impl Monitor {
     /// saved, as in stock.
     fn reset(&mut self, env: &Env<'_>, out: &mut Outbox) {
         let now = env.now.mono;
+        self.settle_promotion(env, out);
         self.drop_server_links(out);
         self.replicas.clear();
         for peer in std::mem::take(&mut self.sentinels).into_keys() {

@@ -145,6 +145,21 @@ impl Monitor {
         self.switch_to(addr, env, out);
     }
 
+    /// Completes a promotion that was seen before what leads it is forgotten. Its epoch may be on disk and announced
+    /// with the new address; the same epoch must never name the old one (failover.md I9).
+    pub(super) fn settle_promotion(&mut self, env: &Env<'_>, out: &mut Outbox) {
+        let (epoch, promoted) = match &self.failover.state {
+            FailoverState::WaitPromotion { epoch, promoted, saving: Some(_), .. }
+            | FailoverState::ReconfReplicas { epoch, promoted, .. }
+            | FailoverState::UpdateConfig { epoch, promoted } => (*epoch, promoted),
+            _ => return,
+        };
+        let Some(addr) = self.replicas.get(promoted).map(|replica| replica.server.addr.clone()) else { return };
+        self.config_epoch = epoch;
+        self.switch_to(addr, env, out);
+        self.announce_after = self.rev;
+    }
+
     /// `+switch-master`, then every instance starts anew in its new part, and the result is saved (failover.md 8.8).
     pub(super) fn switch_to(&mut self, addr: Addr, env: &Env<'_>, out: &mut Outbox) {
         let old = &self.master.addr;

@@ -813,6 +813,25 @@ fn reset_forgets_everything_but_epochs_and_settings() {
     assert_eq!(bench.answers(), [vote(false, None, 3)]);
 }
 
+/// failover.md I9: once a promotion was announced, its epoch names the new address for ever.
+#[test]
+fn reset_in_the_middle_keeps_the_announced_address() {
+    let mut bench = Bench::with_peers();
+    bench.elect_me(1);
+    bench.servers.get_mut(OTHER_REPLICA).expect("there").obeys = false;
+    bench.servers.get_mut(REPLICA).expect("there").offset = 11;
+    bench.kill(MASTER);
+    bench.run(1_200);
+    assert!(matches!(bench.monitor.failover.state, FailoverState::ReconfReplicas { .. }));
+    bench.events();
+    bench.admin(AdminRequest::Reset);
+    let events = bench.event_names();
+    assert_eq!(events[0], "+switch-master");
+    assert!(events.contains(&"+reset-master".to_owned()));
+    let record = bench.monitor.record();
+    assert_eq!((record.addr.port, record.config_epoch), (6380, Epoch(1)));
+}
+
 /// failover.md 182, 183, 185, 187, I14
 #[test]
 fn a_stall_suspends_judgement() {
