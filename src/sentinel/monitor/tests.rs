@@ -547,6 +547,25 @@ fn refuses_a_vote_that_cannot_be_saved() {
     assert!(!bench.event_names().contains(&"+vote-for-leader".to_owned()));
 }
 
+/// failover.md 45, 105, 12.3 S4: eager at first, then once a second.
+#[test]
+fn asks_peers_eagerly_but_within_bounds() {
+    let mut bench = Bench::with_peers();
+    bench.opinions.insert(RunId::from(PEER_A), (false, None, Epoch(0)));
+    bench.opinions.insert(RunId::from(PEER_B), (false, None, Epoch(0)));
+    bench.kill(MASTER);
+    let asks = |bench: &mut Bench, ms| {
+        bench.seen.clear();
+        bench.run(ms);
+        let asks = bench.seen.iter().filter(|output| matches!(output, Output::SendPeer { tag: Tag::Ask, .. })).count();
+        asks / 2
+    };
+    assert_eq!(asks(&mut bench, 1_000), 0);
+    let first_second = asks(&mut bench, 1_001);
+    assert!((10..=16).contains(&first_second), "{first_second}");
+    assert!((9..=11).contains(&asks(&mut bench, 10_000)));
+}
+
 /// failover.md 108, 127, R6
 #[test]
 fn refuses_strange_vote_requests() {
