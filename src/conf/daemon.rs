@@ -1,0 +1,213 @@
+//! Settings of the process around the core: listeners, log, files, who may connect.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::plain::Value;
+use super::user::DefaultUser;
+
+/// `loglevel`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Everything.
+    Debug,
+    /// All but debug lines.
+    Verbose,
+    /// The default.
+    Notice,
+    /// Important lines only.
+    Warning,
+    /// No line at all (since 7.2).
+    Nothing,
+}
+
+impl LogLevel {
+    /// As in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogLevel::Debug => "debug",
+            LogLevel::Verbose => "verbose",
+            LogLevel::Notice => "notice",
+            LogLevel::Warning => "warning",
+            LogLevel::Nothing => "nothing",
+        }
+    }
+
+    /// From its name in any case.
+    pub fn parse(name: &str) -> Option<LogLevel> {
+        let levels = [LogLevel::Debug, LogLevel::Verbose, LogLevel::Notice, LogLevel::Warning, LogLevel::Nothing];
+        levels.into_iter().find(|level| level.name().eq_ignore_ascii_case(name))
+    }
+}
+
+/// `supervised`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Supervised {
+    /// By nobody.
+    No,
+    /// By upstart.
+    Upstart,
+    /// By systemd.
+    Systemd,
+    /// By whichever the environment names.
+    Auto,
+}
+
+/// One address of `bind`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindAddr {
+    /// `*` is every IPv4 address, `::*` every IPv6 address; otherwise an address or a host name.
+    pub host: String,
+    /// Written with a leading `-`: an address that this machine does not have is skipped.
+    pub optional: bool,
+}
+
+/// A command that clients have to call something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandRename {
+    /// Lower-case, one of [`COMMANDS`].
+    pub from: String,
+    /// As given; `None` takes the command away.
+    pub to: Option<String>,
+}
+
+/// The commands of a Sentinel, which `rename-command` may name.
+pub const COMMANDS: &[&str] = &[
+    "acl",
+    "auth",
+    "client",
+    "command",
+    "hello",
+    "info",
+    "ping",
+    "psubscribe",
+    "publish",
+    "punsubscribe",
+    "role",
+    "sentinel",
+    "shutdown",
+    "subscribe",
+    "unsubscribe",
+];
+
+/// Everything that the daemon has to know besides [`crate::sentinel::NodeSettings`], which has `port`, `requirepass`
+/// and `bind-source-addr`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DaemonSettings {
+    /// `bind`; empty is no TCP listener.
+    pub bind: Vec<BindAddr>,
+    /// `dir`, absolute and without links. The daemon makes it its current directory: scripts with relative paths are
+    /// found from there.
+    pub dir: PathBuf,
+    /// `logfile`, absolute; `None` is stdout.
+    pub logfile: Option<PathBuf>,
+    /// `loglevel`
+    pub log_level: LogLevel,
+    /// `protected-mode`
+    pub protected_mode: bool,
+    /// `daemonize`; does not count when supervised.
+    pub daemonize: bool,
+    /// `supervised`
+    pub supervised: Supervised,
+    /// `pidfile`, absolute. Stock takes `/var/run/redis.pid` when it daemonizes without one.
+    pub pidfile: Option<PathBuf>,
+    /// `maxclients`
+    pub max_clients: u32,
+    /// `timeout`, seconds until an idle client is closed; 0 is never.
+    pub timeout: u32,
+    /// `tcp-backlog`
+    pub tcp_backlog: u32,
+    /// `tcp-keepalive`, seconds; 0 is off.
+    pub tcp_keepalive: u32,
+    /// `unixsocket`, absolute.
+    pub unix_socket: Option<PathBuf>,
+    /// `unixsocketperm`; 0 leaves what the umask makes of it.
+    pub unix_socket_perm: u32,
+    /// Who may connect, and with which passwords: from `user default`, else from `requirepass`.
+    pub default_user: DefaultUser,
+    /// `rename-command`, in the order of the file. Whoever serves clients has to honour every one.
+    pub command_renames: Vec<CommandRename>,
+}
+
+impl DaemonSettings {
+    /// Stock's defaults, in this directory.
+    pub fn new(dir: &Path) -> DaemonSettings {
+        let bind = |host: &str, optional| BindAddr { host: host.to_owned(), optional };
+        DaemonSettings {
+            bind: vec![bind("*", false), bind("::*", true)],
+            dir: dir.to_owned(),
+            logfile: None,
+            log_level: LogLevel::Notice,
+            protected_mode: false,
+            daemonize: false,
+            supervised: Supervised::No,
+            pidfile: None,
+            max_clients: 10_000,
+            timeout: 0,
+            tcp_backlog: 511,
+            tcp_keepalive: 300,
+            unix_socket: None,
+            unix_socket_perm: 0,
+            default_user: DefaultUser::open(),
+            command_renames: Vec::new(),
+        }
+    }
+
+    /// Applies a checked plain directive. Those that are none of the daemon's business change nothing.
+    ///
+    /// Paths are kept as given until [`DaemonSettings::make_absolute`].
+    pub(super) fn apply(&mut self, name: &str, value: &Value) {
+        match (name, value) {
+            ("bind", Value::Words(hosts)) => self.bind = hosts.iter().map(|host| bind_addr(host)).collect(),
+            ("bind", Value::Unset) => self.bind = DaemonSettings::new(&self.dir).bind,
+            ("logfile", Value::Text(path)) => self.logfile = (!path.is_empty()).then(|| as_path(path)),
+            ("loglevel", Value::Word(name)) => self.log_level = LogLevel::parse(name).unwrap_or(LogLevel::Notice),
+            ("protected-mode", Value::Bool(yes)) => self.protected_mode = *yes,
+            ("daemonize", Value::Bool(yes)) => self.daemonize = *yes,
+            ("supervised", Value::Word(by)) => {
+                self.supervised = match *by {
+                    "upstart" => Supervised::Upstart,
+                    "systemd" => Supervised::Systemd,
+                    "auto" => Supervised::Auto,
+                    _ => Supervised::No,
+                }
+            }
+            ("pidfile", value) => self.pidfile = path_of(value),
+            ("unixsocket", value) => self.unix_socket = path_of(value),
+            ("unixsocketperm", Value::Octal(mode)) => self.unix_socket_perm = *mode,
+            ("maxclients", Value::Int(n)) => self.max_clients = *n as u32,
+            ("timeout", Value::Int(seconds)) => self.timeout = *seconds as u32,
+            ("tcp-backlog", Value::Int(n)) => self.tcp_backlog = *n as u32,
+            ("tcp-keepalive", Value::Int(seconds)) => self.tcp_keepalive = *seconds as u32,
+            _ => {}
+        }
+    }
+
+    /// Resolves relative paths against `dir`, as it is at the end of the file.
+    pub(super) fn make_absolute(&mut self) {
+        for path in [&mut self.logfile, &mut self.pidfile, &mut self.unix_socket].into_iter().flatten() {
+            *path = self.dir.join(&*path);
+        }
+    }
+}
+
+fn bind_addr(word: &[u8]) -> BindAddr {
+    let word = String::from_utf8_lossy(word);
+    match word.strip_prefix('-') {
+        Some(host) => BindAddr { host: host.to_owned(), optional: true },
+        None => BindAddr { host: word.into_owned(), optional: false },
+    }
+}
+
+fn path_of(value: &Value) -> Option<PathBuf> {
+    match value {
+        Value::Text(path) => Some(as_path(path)),
+        _ => None,
+    }
+}
+
+/// Bytes of a token as a path.
+pub(super) fn as_path(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
+}

@@ -1,0 +1,132 @@
+//! The lines that a save produces, before it is known where they go (config.md 5.2).
+
+use std::collections::HashMap;
+
+use super::sentinel_line::{MasterLine, SentinelLine};
+use super::slot::Slot;
+use crate::sentinel::NodeSettings;
+use crate::sentinel::addr::Addr;
+use crate::sentinel::monitor::record::MasterRecord;
+use crate::sentinel::time::Periods;
+
+/// When a produced line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Always.
+    Always,
+    /// Only where the file has such a line already: it says what holds without it.
+    IfPresent,
+}
+
+/// One produced line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Produced {
+    /// What it is about.
+    pub slot: Slot,
+    /// The line, without line feed.
+    pub text: Vec<u8>,
+    /// Whether it is written at all.
+    pub wanted: Wanted,
+}
+
+impl Produced {
+    /// A line that is always written.
+    pub fn always(text: Vec<u8>) -> Produced {
+        Produced { slot: Slot::of_printed(&text), text, wanted: Wanted::Always }
+    }
+}
+
+/// The lines of one owner, in the order in which new ones are appended. Made when the owner changes, not at each save.
+#[derive(Clone, Debug, Default)]
+pub struct Fragment {
+    lines: Vec<Produced>,
+    index: HashMap<Slot, usize>,
+}
+
+impl Fragment {
+    /// From lines in their order. Of two lines about the same thing the first counts.
+    pub fn new(lines: Vec<Produced>) -> Fragment {
+        let mut index = HashMap::with_capacity(lines.len());
+        for (at, line) in lines.iter().enumerate() {
+            index.entry(line.slot.clone()).or_insert(at);
+        }
+        Fragment { lines, index }
+    }
+
+    /// The lines.
+    pub fn lines(&self) -> &[Produced] {
+        &self.lines
+    }
+
+    /// Which line is about this.
+    pub fn find(&self, slot: &Slot) -> Option<usize> {
+        self.index.get(slot).copied()
+    }
+}
+
+/// Sub-names that stand before the masters; the other settings of the process come after them.
+pub const HEAD: &[&str] = &["myid", "deny-scripts-reconfig", "resolve-hostnames", "announce-hostnames"];
+
+/// Settings of the process that stand before the masters.
+pub fn head(node: &NodeSettings) -> Fragment {
+    let lines = [
+        (SentinelLine::MyId(node.myid.clone()), Wanted::Always),
+        (SentinelLine::DenyScriptsReconfig(node.deny_scripts_reconfig), unless(node.deny_scripts_reconfig)),
+        (SentinelLine::ResolveHostnames(node.resolve_hostnames), unless(!node.resolve_hostnames)),
+        (SentinelLine::AnnounceHostnames(node.announce_hostnames), unless(!node.announce_hostnames)),
+    ];
+    collect(lines)
+}
+
+/// Settings of the process that stand after the masters, but for the current epoch.
+pub fn tail(node: &NodeSettings) -> Fragment {
+    let lines = [
+        SentinelLine::AnnounceIp(node.announce_ip.clone()),
+        SentinelLine::AnnouncePort(node.announce_port),
+        SentinelLine::SentinelUser(node.sentinel_user.clone()),
+        SentinelLine::SentinelPass(node.sentinel_pass.clone()),
+    ];
+    collect(lines.map(|line| (line, Wanted::Always)))
+}
+
+/// Everything about one master.
+pub fn master(record: &MasterRecord, node: &NodeSettings) -> Fragment {
+    let defaults = Periods::default();
+    let MasterRecord { spec, addr, config_epoch, leader_epoch, replicas, sentinels } = record;
+    let host = |addr: &Addr| addr.shown_host(node);
+    let mut lines = vec![MasterLine::Monitor { host: host(addr), port: addr.port.into(), quorum: spec.quorum }];
+    let mut set = |differs: bool, line: MasterLine| lines.extend(differs.then_some(line));
+    set(spec.down_after != defaults.default_down_after, MasterLine::DownAfter(spec.down_after));
+    set(spec.failover_timeout != defaults.default_failover_timeout, MasterLine::FailoverTimeout(spec.failover_timeout));
+    set(spec.parallel_syncs != 1, MasterLine::ParallelSyncs(spec.parallel_syncs));
+    lines.extend(spec.notification_script.clone().map(MasterLine::NotificationScript));
+    lines.extend(spec.client_reconfig_script.clone().map(MasterLine::ClientReconfigScript));
+    lines.extend(spec.auth_pass.clone().map(MasterLine::AuthPass));
+    lines.extend(spec.auth_user.clone().map(MasterLine::AuthUser));
+    if spec.reboot_down_after != 0 {
+        lines.push(MasterLine::RebootDownAfter(spec.reboot_down_after));
+    }
+    lines.push(MasterLine::ConfigEpoch(*config_epoch));
+    lines.push(MasterLine::LeaderEpoch(*leader_epoch));
+    lines.extend(replicas.iter().map(|addr| MasterLine::KnownReplica { host: host(addr), port: addr.port.into() }));
+    lines.extend(sentinels.iter().map(|(id, addr)| MasterLine::KnownSentinel {
+        host: host(addr),
+        port: addr.port.into(),
+        id: id.clone(),
+    }));
+    lines
+        .extend(spec.renames.iter().map(|(from, to)| MasterLine::RenameCommand { from: from.clone(), to: to.clone() }));
+    Fragment::new(lines.iter().map(|line| Produced::always(line.print(&spec.name))).collect())
+}
+
+fn unless(is_default: bool) -> Wanted {
+    if is_default { Wanted::IfPresent } else { Wanted::Always }
+}
+
+fn collect(lines: impl IntoIterator<Item = (SentinelLine, Wanted)>) -> Fragment {
+    let produced = lines.into_iter().filter_map(|(line, wanted)| {
+        let text = line.print()?;
+        Some(Produced { wanted, ..Produced::always(text) })
+    });
+    Fragment::new(produced.collect())
+}

@@ -1,0 +1,269 @@
+//! Saving: one task that turns changes into a file, as many at a time as there are.
+//!
+//! Monitors and the supervisor commit; nobody waits here. Each commit is answered by one [`Ack`] once the file is on
+//! disk or could not be written. While a save runs, further commits collect and are saved together. After a failure
+//! the state stays dirty and is saved again, after a while or with the next commit; a master hears of it when its
+//! newest record is on disk after all.
+
+pub mod file;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task;
+use tokio::time::{Instant, sleep_until};
+
+use crate::conf::daemon::LogLevel;
+use crate::conf::error::strerror;
+use crate::conf::image::ConfImage;
+use crate::sentinel::NodeSettings;
+use crate::sentinel::epoch::EpochRegister;
+use crate::sentinel::id::{MasterName, Rev};
+use crate::sentinel::monitor::record::MasterRecord;
+use file::{Disk, SaveError};
+
+/// Something to save.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A master is new or has changed.
+    Master(Box<MasterRecord>),
+    /// A master is gone. Its commits that are still open are never answered.
+    Removed(MasterName),
+    /// Settings of the process have changed.
+    Node(Box<NodeSettings>),
+    /// `loglevel` has changed.
+    LogLevel(LogLevel),
+    /// Nothing; the file is written all the same.
+    Flush,
+}
+
+/// Whom an answer is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owner {
+    /// Whoever committed this master's record.
+    Master(MasterName),
+    /// Whoever committed anything else, with the number of the commit's `Rev`.
+    Node(u64),
+}
+
+/// The answer to one commit.
+///
+/// A master's answers come in the order of its commits. After a failure another answer, `Ok`, comes for the newest of
+/// the failed revisions once it is on disk; commits of `Owner::Node` are answered once.
+#[derive(Clone, Debug)]
+pub struct Ack {
+    /// Whom it is for.
+    pub owner: Owner,
+    /// From the commit.
+    pub rev: Rev,
+    /// Shared by everything that was in the same save.
+    pub result: Result<(), Arc<SaveError>>,
+}
+
+/// The way to the store. Cheap to clone; the store ends when the last one is dropped and everything is saved.
+#[derive(Clone, Debug)]
+pub struct StoreHandle {
+    queue: Arc<Mutex<Queue>>,
+    /// Holds one wake-up, which stands for any number of commits.
+    wake: mpsc::Sender<()>,
+}
+
+/// Commits that the store has not taken yet. A newer record of a master replaces an older one, so that this holds one
+/// record a master however slow the disk is.
+#[derive(Debug, Default)]
+struct Queue {
+    changes: Vec<Change>,
+    /// Where a master's record is in `changes`.
+    records: BTreeMap<MasterName, usize>,
+    open: Vec<(Owner, Rev)>,
+}
+
+impl Queue {
+    fn push(&mut self, change: Change, rev: Rev) {
+        let owner = match &change {
+            Change::Master(record) => Owner::Master(record.spec.name.clone()),
+            _ => Owner::Node(rev.0),
+        };
+        if let Change::Removed(name) = &change {
+            self.records.remove(name);
+            self.open.retain(|(owner, _)| !matches!(owner, Owner::Master(master) if master == name));
+        }
+        self.open.push((owner, rev));
+        match change {
+            Change::Master(record) => {
+                let name = record.spec.name.clone();
+                if let Some(at) = self.records.get(&name) {
+                    self.changes[*at] = Change::Master(record);
+                } else {
+                    self.records.insert(name, self.changes.len());
+                    self.changes.push(Change::Master(record));
+                }
+            }
+            Change::Flush => {}
+            change => self.changes.push(change),
+        }
+    }
+}
+
+impl StoreHandle {
+    /// Asks for a change to be saved. Returns at once; the answer comes through the channel given to [`spawn`].
+    pub fn commit(&self, change: Change, rev: Rev) {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).push(change, rev);
+        // Full means that a wake-up is on its way already, closed that the process is ending.
+        let _ = self.wake.try_send(());
+    }
+}
+
+/// Starts the store. `image` is what was loaded; `epoch` is read at each save. Acks wait for room in their channel, so
+/// whoever receives them must never wait for the store.
+pub fn spawn(
+    image: ConfImage,
+    disk: Arc<dyn Disk>,
+    epoch: Arc<EpochRegister>,
+    acks: mpsc::Sender<Ack>,
+) -> (StoreHandle, task::JoinHandle<()>) {
+    let queue = Arc::new(Mutex::new(Queue::default()));
+    let (wake, woken) = mpsc::channel(1);
+    let saver = Box::new(Saver { image, disk, epoch, written: None });
+    let store = Store { queue: queue.clone(), woken, acks, saver: Some(saver), failed: BTreeMap::new(), retry: None };
+    (StoreHandle { queue, wake }, tokio::spawn(store.run()))
+}
+
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(10);
+
+struct Store {
+    queue: Arc<Mutex<Queue>>,
+    woken: mpsc::Receiver<()>,
+    acks: mpsc::Sender<Ack>,
+    /// Away while a save runs.
+    saver: Option<Box<Saver>>,
+    /// Newest revision of each master that is not on disk because a save failed.
+    failed: BTreeMap<MasterName, Rev>,
+    /// When to save again after a failure, and after which delay that is.
+    retry: Option<(Instant, Duration)>,
+}
+
+impl Store {
+    async fn run(mut self) {
+        loop {
+            let open = tokio::select! {
+                open = self.woken.recv() => open.is_some(),
+                () = at(self.retry) => true,
+            };
+            let queue = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+            if (!queue.open.is_empty() || self.retry.is_some()) && self.save(queue).await.is_err() {
+                return;
+            }
+            if !open {
+                return;
+            }
+        }
+    }
+
+    /// Saves and answers. Fails when nobody wants answers any more.
+    async fn save(&mut self, queue: Queue) -> Result<(), mpsc::error::SendError<Ack>> {
+        for change in &queue.changes {
+            if let Change::Removed(name) = change {
+                self.failed.remove(name);
+            }
+        }
+        let mut saver = self.saver.take().expect("comes back from every save");
+        let outcome = task::spawn_blocking(move || {
+            let result = saver.save(queue.changes);
+            (saver, result)
+        });
+        let (saver, result) = outcome.await.expect("saving does not panic and is never cancelled");
+        self.saver = Some(saver);
+        let result = result.map_err(Arc::new);
+        match &result {
+            Ok(()) => {
+                self.retry = None;
+                tracing::info!("Sentinel new configuration saved on disk");
+            }
+            Err(error) => {
+                let delay = self.retry.map_or(FIRST_RETRY, |(_, delay)| (delay * 2).min(LONGEST_RETRY));
+                self.retry = Some((Instant::now() + delay, delay));
+                tracing::warn!("{error}");
+                tracing::warn!(
+                    "WARNING: Sentinel was not able to save the new configuration on disk!!!: {}",
+                    strerror(error.cause())
+                );
+            }
+        }
+        self.answer(queue.open, &result).await
+    }
+
+    async fn answer(
+        &mut self,
+        mut open: Vec<(Owner, Rev)>,
+        result: &Result<(), Arc<SaveError>>,
+    ) -> Result<(), mpsc::error::SendError<Ack>> {
+        match result {
+            Ok(()) => {
+                let late = std::mem::take(&mut self.failed);
+                let late = late.into_iter().filter(|(name, _)| {
+                    !open.iter().any(|(owner, _)| matches!(owner, Owner::Master(master) if master == name))
+                });
+                let late: Vec<_> = late.map(|(name, rev)| (Owner::Master(name), rev)).collect();
+                open.splice(0..0, late);
+            }
+            Err(_) => {
+                for (owner, rev) in &open {
+                    if let Owner::Master(name) = owner {
+                        self.failed.insert(name.clone(), *rev);
+                    }
+                }
+            }
+        }
+        for (owner, rev) in open {
+            self.acks.send(Ack { owner, rev, result: result.clone() }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Comes at that time, or never.
+async fn at(retry: Option<(Instant, Duration)>) {
+    match retry {
+        Some((time, _)) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The state and the file, as they travel to a thread that may block.
+struct Saver {
+    image: ConfImage,
+    disk: Arc<dyn Disk>,
+    epoch: Arc<EpochRegister>,
+    /// What we last wrote. Anything else in the file was written by somebody else.
+    written: Option<Vec<u8>>,
+}
+
+impl Saver {
+    fn save(&mut self, changes: Vec<Change>) -> Result<(), SaveError> {
+        for change in changes {
+            match change {
+                Change::Master(record) => self.image.set_master(*record),
+                Change::Removed(name) => self.image.remove_master(&name),
+                Change::Node(node) => self.image.set_node(&node),
+                Change::LogLevel(level) => self.image.set_log_level(level),
+                Change::Flush => {}
+            }
+        }
+        let there = self.disk.read().map_err(SaveError::Read)?.unwrap_or_default();
+        if self.written.as_ref() != Some(&there) {
+            self.image.reread(&there);
+        }
+        // Read after the changes were taken, so it covers every epoch in them.
+        let text = self.image.render(self.epoch.current());
+        self.disk.replace(&text)?;
+        self.written = Some(text);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
