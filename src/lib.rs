@@ -3,6 +3,9 @@
 pub mod cli;
 pub mod conf;
 pub mod driver;
+pub mod net;
 pub mod publish;
+pub mod resp;
 pub mod sentinel;
+pub mod server;
 pub mod store;

@@ -1,0 +1,80 @@
+//! Listening sockets: binding as stock binds, and accepting without spinning when the process is out of descriptors.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+/// First and longest wait after an accept that failed.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// Binds and listens. `backlog` is `tcp-backlog`; an IPv6 address takes IPv6 connections only. Needs a running runtime.
+pub fn bind(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    TcpListener::from_std(socket.into())
+}
+
+/// The next connection. A failure of the connection itself is passed over; when the process lacks descriptors or
+/// memory, it logs that and waits a little longer each time. Cancel-safe.
+pub async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    let mut wait = BACK_OFF.0;
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) if is_of_connection(&error) => tracing::debug!("Accepting client connection: {error}"),
+            Err(error) => {
+                tracing::warn!("Accepting client connection: {error}");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(BACK_OFF.1);
+            }
+        }
+    }
+}
+
+fn is_of_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// Options of an accepted connection: no delay, and keepalive probes after `keepalive` seconds (`tcp-keepalive`; 0 is
+/// off), three of them a third of that apart.
+pub fn prepare(stream: &TcpStream, keepalive: u64) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    if keepalive > 0 {
+        let probes = TcpKeepalive::new()
+            .with_time(Duration::from_secs(keepalive))
+            .with_interval(Duration::from_secs((keepalive / 3).max(1)))
+            .with_retries(3);
+        SockRef::from(stream).set_tcp_keepalive(&probes)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn listens_on_both_families_at_one_port() {
+        let four = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 511).expect("bind");
+        let port = four.local_addr().expect("address").port();
+        if let Ok(six) = bind(SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port)), 511) {
+            assert_eq!(six.local_addr().expect("address").port(), port);
+        }
+        let client = TcpStream::connect(four.local_addr().expect("address")).await.expect("connect");
+        let (accepted, peer) = accept(&four).await;
+        assert_eq!(peer, client.local_addr().expect("address"));
+        prepare(&accepted, 300).expect("options");
+        assert!(accepted.nodelay().expect("option"));
+        assert!(SockRef::from(&accepted).keepalive().expect("option"));
+    }
+}

@@ -1,0 +1,70 @@
+//! Integers as the protocol writes them: one text a number, no other accepted.
+
+use bytes::{BufMut, BytesMut};
+
+/// Reads a signed 64-bit decimal in its only accepted form: no plus sign, no leading zero, no blank, no `-0`.
+///
+/// Lengths on the wire, and every number that an operator gives in a command, are judged by this rule
+/// (commands.md 1.3).
+pub fn parse_strict(text: &[u8]) -> Option<i64> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let canonical = match digits {
+        [b'0'] => digits.len() == text.len(),
+        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    if !canonical {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Appends `<kind><n>\r\n`: an integer, or the header of anything that begins with a length.
+pub fn put_line(out: &mut BytesMut, kind: u8, n: i64) {
+    let mut text = itoa::Buffer::new();
+    let text = text.format(n).as_bytes();
+    out.reserve(text.len() + 3);
+    out.put_u8(kind);
+    out.put_slice(text);
+    out.put_slice(b"\r\n");
+}
+
+/// Appends `$<length>\r\n<bytes>\r\n`.
+pub fn put_bulk(out: &mut BytesMut, bytes: &[u8]) {
+    put_line(out, b'$', bytes.len() as i64);
+    out.reserve(bytes.len() + 2);
+    out.put_slice(bytes);
+    out.put_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// commands.md 1.3
+    #[test]
+    fn refuses_every_other_spelling_of_a_number() {
+        for bad in ["", "-", "+5", " 5", "5 ", "05", "0x5", "5.0", "-0", "00", "-01", "1x", "9223372036854775808"] {
+            assert_eq!(parse_strict(bad.as_bytes()), None, "{bad:?}");
+        }
+        assert_eq!(parse_strict(b"0"), Some(0));
+        assert_eq!(parse_strict(b"-9223372036854775808"), Some(i64::MIN));
+    }
+
+    proptest! {
+        #[test]
+        fn reads_back_what_it_writes(n in any::<i64>()) {
+            let mut out = BytesMut::new();
+            put_line(&mut out, b':', n);
+            prop_assert_eq!(out.first(), Some(&b':'));
+            prop_assert_eq!(parse_strict(out[1..].strip_suffix(b"\r\n").unwrap()), Some(n));
+        }
+
+        #[test]
+        fn accepts_exactly_what_the_language_writes(text in "[-+ 0-9]{0,4}") {
+            let expected = text.parse::<i64>().ok().filter(|n| n.to_string() == text);
+            prop_assert_eq!(parse_strict(text.as_bytes()), expected);
+        }
+    }
+}

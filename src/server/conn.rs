@@ -1,0 +1,229 @@
+//! The task of one connection: bytes in, replies and events out.
+//!
+//! It reads once, executes every complete request, appends all replies to one buffer and writes once. It goes on
+//! reading while replies wait to leave, so that a client which sends much before it reads anything is not locked out,
+//! and stops executing meanwhile, so that replies do not pile up. Buffers are freed when they are empty.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::Context;
+use super::clients::Client;
+use super::session::{Ending, Session, Step};
+use super::write::{self, Errand};
+use crate::resp::reply::Value;
+use crate::resp::request::Scanner;
+
+/// Bytes of one read. They land on the stack, so that a connection which waits needs no buffer.
+const READ: usize = 16 << 10;
+/// Replies that wait before requests wait, too.
+const HIGH_WATER: usize = 1 << 20;
+/// Events are fetched from the outbox as long as less than this waits to be written; the rest stays where it is
+/// counted.
+const EVENT_ROOM: usize = 64 << 10;
+
+/// Serves a connection until it ends, and forgets it.
+pub(crate) async fn run<S>(stream: S, client: Arc<Client>, context: Arc<Context>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let scanner = Scanner::new(context.limits.max_bulk);
+    let session = Session::new(context, client);
+    let mut connection = Connection { stream, session, scanner, input: BytesMut::new(), output: BytesMut::new() };
+    // An error of the socket ends the connection like an end of file; nobody is left to be told.
+    let _ = connection.serve().await;
+}
+
+struct Connection<S> {
+    stream: S,
+    session: Session,
+    scanner: Scanner,
+    input: BytesMut,
+    output: BytesMut,
+}
+
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        let Session { context, client, subscriptions, .. } = &mut self.session;
+        subscriptions.clear(&context.hub, client);
+        context.clients.forget(client.id);
+    }
+}
+
+/// What a wait ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moved {
+    Read(usize),
+    Wrote(usize),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    async fn serve(&mut self) -> io::Result<()> {
+        loop {
+            self.execute_ready().await;
+            if self.session.client.is_cut_off() {
+                return Ok(());
+            }
+            match self.session.ending {
+                None => self.fetch_events(),
+                Some(Ending::Flushed) => return self.finish().await,
+                Some(Ending::Silent) => return Ok(()),
+            }
+            if self.wait().await?.is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Executes every request that is complete, unless too much waits to leave.
+    async fn execute_ready(&mut self) {
+        while self.output.len() < HIGH_WATER && self.session.ending.is_none() && !self.input.is_empty() {
+            match self.scanner.next(&mut self.input, self.session.trust) {
+                Ok(None) => break,
+                Ok(Some(words)) if words.is_empty() => {}
+                Ok(Some(words)) => self.execute(&words).await,
+                Err(error) => {
+                    self.reply(&error.reply());
+                    self.session.ending = Some(Ending::Flushed);
+                }
+            }
+        }
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+    }
+
+    async fn execute(&mut self, words: &[Bytes]) {
+        match self.session.execute(words) {
+            Step::Reply(reply) => self.reply(&reply),
+            // Rare and large: kept out of the size of an idle connection's task.
+            Step::Ask(errand) => Box::pin(self.ask(errand)).await,
+            Step::End(ending) => self.session.ending = Some(ending),
+        }
+        self.session.command_is_done();
+    }
+
+    /// Has an errand run. Events that were published before its answer go before the reply.
+    async fn ask(&mut self, errand: Errand) {
+        let outcome = write::run(errand, &self.session.context).await;
+        if self.session.subscriptions.count() > 0
+            && let Some(after_event) = outcome.after_event
+        {
+            self.session.context.hub.delivered(after_event).await;
+            self.session.client.collect(after_event, usize::MAX, &mut self.output);
+        }
+        self.reply(&outcome.reply);
+        if let Some(ending) = outcome.ending {
+            self.session.ending = Some(ending);
+        }
+    }
+
+    fn reply(&mut self, reply: &Value) {
+        if matches!(reply, Value::Error(_)) {
+            self.session.context.counters.error();
+        }
+        if self.session.wants(reply) {
+            reply.write(self.session.protocol, &mut self.output);
+        }
+    }
+
+    fn fetch_events(&mut self) {
+        if self.output.len() < EVENT_ROOM {
+            self.session.client.collect(u64::MAX, EVENT_ROOM, &mut self.output);
+        }
+    }
+
+    /// Waits until something can be done: bytes moved either way, events arrived, or the connection is cut off.
+    async fn wait(&mut self) -> io::Result<std::ops::ControlFlow<()>> {
+        use std::ops::ControlFlow::{Break, Continue};
+        let counters = &self.session.context.counters;
+        let limits = &self.session.context.limits;
+        let idle = self.session.idle_limit();
+        tokio::select! {
+            moved = poll_fn(|cx| exchange(&mut self.stream, &mut self.input, &mut self.output, cx)) => match moved? {
+                Moved::Read(0) => return Ok(Break(())),
+                Moved::Read(n) => {
+                    counters.read(n);
+                    if self.input.len() + self.scanner.held() > limits.query_buffer {
+                        tracing::warn!("Closing client that reached max query buffer length: id={}", self.session.client.id);
+                        return Ok(Break(()));
+                    }
+                }
+                Moved::Wrote(n) => counters.write(n),
+            },
+            () = self.session.client.woken() => {}
+            () = sleep(idle), if idle.is_some() => return Ok(Break(())),
+        }
+        Ok(Continue(()))
+    }
+
+    /// Writes what is left and closes.
+    async fn finish(&mut self) -> io::Result<()> {
+        let client = self.session.client.clone();
+        let n = self.output.len();
+        tokio::select! {
+            written = self.stream.write_all(&self.output) => written?,
+            () = client.woken() => return Ok(()),
+        }
+        self.session.context.counters.write(n);
+        self.stream.shutdown().await
+    }
+}
+
+impl Session {
+    /// How much longer an idle connection is kept. Subscribers are, for ever.
+    fn idle_limit(&self) -> Option<Duration> {
+        let timeout = self.context.limits.idle_timeout * 1_000;
+        if timeout == 0 || self.subscriptions.count() > 0 {
+            return None;
+        }
+        let idle = self.context.clock.mono().since(self.client.last_seen());
+        Some(Duration::from_millis((timeout + 1).saturating_sub(idle)))
+    }
+}
+
+async fn sleep(idle: Option<Duration>) {
+    if let Some(idle) = idle {
+        tokio::time::sleep(idle).await;
+    }
+}
+
+/// Writes what there is to write, then reads. Nothing is lost when the caller stops polling.
+fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    input: &mut BytesMut,
+    output: &mut BytesMut,
+    cx: &mut TaskContext<'_>,
+) -> Poll<io::Result<Moved>> {
+    if !output.is_empty()
+        && let Poll::Ready(written) = Pin::new(&mut *stream).poll_write(cx, output)
+    {
+        let n = written?;
+        if n == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        output.advance(n);
+        if output.is_empty() {
+            *output = BytesMut::new();
+        }
+        return Poll::Ready(Ok(Moved::Wrote(n)));
+    }
+    let mut bytes = [const { MaybeUninit::<u8>::uninit() }; READ];
+    let mut bytes = ReadBuf::uninit(&mut bytes);
+    match Pin::new(stream).poll_read(cx, &mut bytes) {
+        Poll::Ready(Ok(())) => {
+            input.extend_from_slice(bytes.filled());
+            Poll::Ready(Ok(Moved::Read(bytes.filled().len())))
+        }
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        Poll::Pending => Poll::Pending,
+    }
+}

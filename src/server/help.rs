@@ -1,0 +1,89 @@
+//! The HELP subcommands. The first line and the last two are stock's, because tools show them; the rest is ours.
+
+use bytes::Bytes;
+
+use super::session::Session;
+use crate::resp::reply::Value;
+
+/// Syntax and explanation of each subcommand.
+type Lines = &'static [(&'static str, &'static str)];
+
+fn page(container: &str, lines: Lines) -> Value {
+    let title = format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+    let mut page = vec![Value::Status(title.into())];
+    for (syntax, meaning) in lines.iter().chain([&("HELP", "Prints this help.")]) {
+        page.push(Value::Status((*syntax).into()));
+        page.push(Value::Status(format!("    {meaning}").into()));
+    }
+    Value::Array(page)
+}
+
+/// `SENTINEL HELP`
+pub(crate) fn sentinel(_session: &mut Session, _words: &[Bytes]) -> Value {
+    page("SENTINEL", SENTINEL)
+}
+
+/// `CLIENT HELP`
+pub(crate) fn client(_session: &mut Session, _words: &[Bytes]) -> Value {
+    page("CLIENT", CLIENT)
+}
+
+/// `COMMAND HELP`
+pub(crate) fn command(_session: &mut Session, _words: &[Bytes]) -> Value {
+    page("COMMAND", COMMAND)
+}
+
+const SENTINEL: Lines = &[
+    ("CKQUORUM <master>", "Tell whether a failover of the master could be agreed on and authorised now."),
+    ("CONFIG SET <name> <value> [<name> <value> ...]", "Change settings of this Sentinel."),
+    ("CONFIG GET <pattern> [<pattern> ...]", "Tell settings of this Sentinel."),
+    ("DEBUG [<name> <milliseconds> ...]", "Tell the periods of the protocol, or change them until the next start."),
+    ("FAILOVER <master>", "Start a failover without asking the others."),
+    ("FLUSHCONFIG", "Write the configuration file."),
+    ("GET-MASTER-ADDR-BY-NAME <master>", "Tell the address to connect to."),
+    ("INFO-CACHE <master> [<master> ...]", "Tell the last INFO of each master and of its replicas."),
+    (
+        "IS-MASTER-DOWN-BY-ADDR <ip> <port> <epoch> <id>",
+        "Tell whether the master looks down; vote for the id unless it is *.",
+    ),
+    ("MASTER <master>", "Tell the state of a master."),
+    ("MASTERS", "Tell the state of every master."),
+    ("MONITOR <master> <ip> <port> <quorum>", "Monitor one more master."),
+    ("MYID", "Tell the id of this Sentinel."),
+    ("PENDING-SCRIPTS", "Tell which scripts run or wait."),
+    ("REMOVE <master>", "Monitor a master no longer."),
+    ("REPLICAS <master>", "Tell the state of a master's replicas."),
+    ("RESET <pattern>", "Forget replicas, Sentinels and failovers of the masters that match."),
+    ("SENTINELS <master>", "Tell the state of the other Sentinels of a master."),
+    ("SET <master> <option> <value> [<option> <value> ...]", "Change settings of a master."),
+    (
+        "SIMULATE-FAILURE [CRASH-AFTER-ELECTION] [CRASH-AFTER-PROMOTION] [HELP]",
+        "Crash at that point of the next failover.",
+    ),
+];
+
+const CLIENT: Lines = &[
+    ("GETNAME", "Tell the name of this connection."),
+    ("GETREDIR", "Tell where invalidations are redirected to: nowhere."),
+    ("ID", "Tell the id of this connection."),
+    ("INFO", "Tell everything about this connection."),
+    ("KILL <ip:port>", "Close the connection from that address."),
+    (
+        "KILL <option> <value> [<option> <value> ...]",
+        "Close connections by ID, ADDR, LADDR, TYPE, USER; SKIPME (YES|NO) spares this one.",
+    ),
+    ("LIST [TYPE (NORMAL|PUBSUB|MASTER|REPLICA)] [ID <id> ...]", "Tell everything about connections."),
+    ("NO-EVICT (ON|OFF)", "Accepted; no connection is closed to save memory."),
+    ("REPLY (ON|OFF|SKIP)", "Turn replies off and on, or skip the next one."),
+    ("SETINFO (LIB-NAME|LIB-VER) <value>", "Note the client's library."),
+    ("SETNAME <name>", "Name this connection."),
+    ("UNBLOCK <id> [TIMEOUT|ERROR]", "Accepted; no connection is ever blocked."),
+];
+
+const COMMAND: Lines = &[
+    ("(no subcommand)", "Tell everything about every command."),
+    ("COUNT", "Tell how many commands there are."),
+    ("DOCS [<name> ...]", "Tell what commands do."),
+    ("INFO [<name> ...]", "Tell everything about commands."),
+    ("LIST [FILTERBY (PATTERN <pattern>|ACLCAT <category>|MODULE <name>)]", "Tell the names of commands."),
+];

@@ -1,0 +1,208 @@
+//! Client connections: what they may ask, and what they are answered.
+//!
+//! The daemon builds one [`Context`] and runs [`serve`] on the runtime of the serving threads. Reads are answered from
+//! snapshots; everything that changes something becomes a message to a monitor or to the supervisor. Nothing in here
+//! decides anything about masters, and nothing here can keep a monitor waiting.
+
+pub mod auth;
+mod client;
+pub mod clients;
+mod command;
+mod conn;
+pub mod counters;
+pub mod glob;
+mod help;
+mod info;
+mod instance;
+pub mod pubsub;
+mod read;
+mod session;
+mod set;
+mod table;
+mod write;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::driver::SupervisorHandle;
+use crate::driver::clock::Clock;
+use crate::net::listen;
+use crate::publish::Reader;
+use crate::sentinel::epoch::EpochRegister;
+use crate::sentinel::tilt::TiltRegister;
+use crate::sentinel::time::Millis;
+use auth::DefaultUser;
+use clients::{Clients, OutputLimit};
+use counters::Counters;
+use pubsub::{Feed, Hub};
+
+/// The version of Redis that clients are told, because they choose their behaviour by it.
+pub const REDIS_VERSION: &str = "7.0.15";
+
+/// What the process says of itself in INFO and never changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// 40 hex characters, drawn at every start. Not the Sentinel's id.
+    pub run_id: String,
+    /// Absolute path of the program.
+    pub executable: String,
+    /// Absolute path of the conf file.
+    pub config_file: String,
+    /// `no`, `systemd` or `upstart`.
+    pub supervised: &'static str,
+    /// `port`
+    pub tcp_port: u16,
+    /// When the process started, for its uptime.
+    pub started: Millis,
+}
+
+/// Limits from the conf file, with stock's defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `maxclients`
+    pub max_clients: usize,
+    /// `timeout`, seconds; 0 is never.
+    pub idle_timeout: u64,
+    /// `tcp-keepalive`, seconds; 0 is off.
+    pub keepalive: u64,
+    /// `client-query-buffer-limit`, bytes.
+    pub query_buffer: usize,
+    /// `proto-max-bulk-len`, bytes.
+    pub max_bulk: u64,
+    /// `client-output-buffer-limit pubsub`
+    pub subscriber: OutputLimit,
+    /// `protected-mode`
+    pub protected_mode: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_clients: 10_000,
+            idle_timeout: 0,
+            keepalive: 300,
+            query_buffer: 1 << 30,
+            max_bulk: 512 << 20,
+            subscriber: OutputLimit::default(),
+            protected_mode: false,
+        }
+    }
+}
+
+/// What every connection shares.
+#[derive(Debug)]
+pub struct Context {
+    /// Snapshots of the masters.
+    pub reader: Reader,
+    /// The way to the supervisor, and the settings of the process.
+    pub supervisor: SupervisorHandle,
+    /// Subscriptions.
+    pub hub: Arc<Hub>,
+    /// Ages are measured with it.
+    pub clock: Clock,
+    /// Whether TILT is on.
+    pub tilt: Arc<TiltRegister>,
+    /// `current_epoch`
+    pub epoch: Arc<EpochRegister>,
+    /// The default user.
+    pub user: DefaultUser,
+    /// `loglevel`, by stock's name.
+    pub log_level: watch::Receiver<String>,
+    /// For INFO.
+    pub facts: Facts,
+    /// From the conf file.
+    pub limits: Limits,
+    /// For INFO.
+    pub counters: Counters,
+    /// Everybody who is connected.
+    pub clients: Clients,
+}
+
+/// Accepts and serves connections until `closing` becomes true, then closes them all. Takes the hub's feed, whose
+/// events it distributes, along.
+pub async fn serve(listeners: Vec<TcpListener>, context: Arc<Context>, feed: Feed, mut closing: watch::Receiver<bool>) {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(feed.run(context.clock, context.limits.subscriber));
+    tasks.spawn(sample(context.clone()));
+    for listener in listeners {
+        tasks.spawn(accept_all(listener, context.clone()));
+    }
+    // A sender that is gone means that the daemon is, too.
+    let _ = closing.wait_for(|closing| *closing).await;
+    tasks.shutdown().await;
+}
+
+/// Measures rates for INFO.
+async fn sample(context: Arc<Context>) {
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        every_second.tick().await;
+        context.counters.sample(context.clock.mono());
+    }
+}
+
+async fn accept_all(listener: TcpListener, context: Arc<Context>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            (stream, peer) = listen::accept(&listener) => {
+                if let Err(error) = admit(stream, peer, &context, &mut connections).await {
+                    tracing::debug!("Accepting client connection: {error}");
+                }
+            }
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended && error.is_panic() {
+                    tracing::warn!("A client connection ended by a bug: {error}");
+                }
+            }
+        }
+    }
+}
+
+/// Starts a task for the connection, or turns it away.
+async fn admit(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    context: &Arc<Context>,
+    connections: &mut JoinSet<()>,
+) -> std::io::Result<()> {
+    let local = stream.local_addr()?;
+    listen::prepare(&stream, context.limits.keepalive)?;
+    context.counters.connection();
+    let refusal: &[u8] = if context.is_protected_from(peer) {
+        PROTECTED
+    } else {
+        match context.clients.admit(peer, local, context.clock.mono(), context.limits.max_clients) {
+            Some(client) => {
+                connections.spawn(conn::run(stream, client, context.clone()));
+                return Ok(());
+            }
+            None => b"-ERR max number of clients reached\r\n",
+        }
+    };
+    context.counters.rejection();
+    // The socket's buffer is empty, so this does not wait.
+    stream.write_all(refusal).await
+}
+
+const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
+is set for the default user. Connections are accepted from the loopback interface only. To accept others, set a password \
+for the default user, or turn protected mode off with 'protected-mode no' in the configuration file and restart.\r\n";
+
+impl Context {
+    /// Judged by the peer's address, as in stock: 127.0.0.2 is refused.
+    fn is_protected_from(&self, peer: SocketAddr) -> bool {
+        use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+        let is_self = match peer.ip() {
+            IpAddr::V4(ip) => ip == Ipv4Addr::LOCALHOST,
+            IpAddr::V6(ip) => ip == Ipv6Addr::LOCALHOST,
+        };
+        self.limits.protected_mode && self.user == DefaultUser::Open && !is_self
+    }
+}

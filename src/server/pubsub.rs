@@ -1,0 +1,296 @@
+//! Events to subscribers, in one order for everybody.
+//!
+//! The control thread numbers an event and hands it over without ever waiting ([`HubSender`]). One task takes events
+//! in that order and gives each to the outboxes of those who want it ([`Feed`]); it waits for no subscriber. An event
+//! is encoded once for each form in which it is wanted, and shared.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+
+use super::clients::{Client, OutputLimit};
+use super::glob::{Case, matches};
+use crate::driver::clock::Clock;
+use crate::resp::reply::{Protocol, Value};
+use crate::sentinel::event::Event;
+
+/// Events that may wait for the hub's task. A whole failover of a thousand masters is some ten thousand; the task
+/// needs microseconds for each, so a full queue means that the serving threads do not run at all.
+const QUEUE: usize = 65_536;
+/// Longest payload: stock formats it in a buffer of 1024 bytes.
+const MAX_PAYLOAD: usize = 1_023;
+
+/// An event on its way.
+#[derive(Debug)]
+struct Message {
+    number: u64,
+    channel: &'static str,
+    payload: Bytes,
+}
+
+/// The control side: publishes, and never waits.
+#[derive(Debug)]
+pub struct HubSender {
+    queue: mpsc::Sender<Message>,
+    state: Mutex<Published>,
+}
+
+#[derive(Debug, Default)]
+struct Published {
+    events: u64,
+    dropped: u64,
+}
+
+impl HubSender {
+    /// Sends an event to whoever is subscribed, in the order of the calls. Debug events go nowhere. When the queue is
+    /// full the event is dropped and counted; subscribers then miss it, which is better than monitors that wait.
+    pub fn publish(&self, event: &Event) {
+        if !event.is_published() {
+            return;
+        }
+        let payload = event.payload.as_bytes();
+        let payload = Bytes::copy_from_slice(&payload[..payload.len().min(MAX_PAYLOAD)]);
+        let mut state = lock(&self.state);
+        let message = Message { number: state.events + 1, channel: event.kind.name(), payload };
+        if self.queue.try_send(message).is_ok() {
+            state.events += 1;
+        } else {
+            state.dropped += 1;
+            tracing::warn!("Event {} not published: the queue of events is full", event.kind.name());
+        }
+    }
+
+    /// How many events were published so far. The number of the last one.
+    pub fn published(&self) -> u64 {
+        lock(&self.state).events
+    }
+
+    /// How many events were lost because the queue was full.
+    pub fn dropped(&self) -> u64 {
+        lock(&self.state).dropped
+    }
+}
+
+/// The serving side: who wants what.
+#[derive(Debug)]
+pub struct Hub {
+    subscriptions: Mutex<Subscriptions>,
+    /// Number of the last event that lies in the outboxes.
+    delivered: watch::Sender<u64>,
+}
+
+type Subscribers = BTreeMap<u64, Arc<Client>>;
+
+#[derive(Debug, Default)]
+struct Subscriptions {
+    channels: HashMap<Bytes, Subscribers>,
+    patterns: BTreeMap<Bytes, Subscribers>,
+}
+
+/// What a subscription names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One channel.
+    Channel,
+    /// All channels that match a glob pattern.
+    Pattern,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hub {
+    /// Subscribes a client; events distributed from now on are delivered.
+    pub fn subscribe(&self, kind: Kind, name: &Bytes, client: &Arc<Client>) {
+        let mut subscriptions = lock(&self.subscriptions);
+        let subscribers = match kind {
+            Kind::Channel => subscriptions.channels.entry(name.clone()).or_default(),
+            Kind::Pattern => subscriptions.patterns.entry(name.clone()).or_default(),
+        };
+        subscribers.insert(client.id, client.clone());
+    }
+
+    /// Ends a subscription, if there is one.
+    pub fn unsubscribe(&self, kind: Kind, name: &Bytes, id: u64) {
+        let mut subscriptions = lock(&self.subscriptions);
+        match kind {
+            Kind::Channel => {
+                let empty = subscriptions.channels.get_mut(name).is_some_and(|subscribers| {
+                    subscribers.remove(&id);
+                    subscribers.is_empty()
+                });
+                if empty {
+                    subscriptions.channels.remove(name);
+                }
+            }
+            Kind::Pattern => {
+                let empty = subscriptions.patterns.get_mut(name).is_some_and(|subscribers| {
+                    subscribers.remove(&id);
+                    subscribers.is_empty()
+                });
+                if empty {
+                    subscriptions.patterns.remove(name);
+                }
+            }
+        }
+    }
+
+    /// Channels and patterns with at least one subscriber.
+    pub fn counts(&self) -> (usize, usize) {
+        let subscriptions = lock(&self.subscriptions);
+        (subscriptions.channels.len(), subscriptions.patterns.len())
+    }
+
+    /// Waits until every event up to this number lies in the outboxes.
+    pub async fn delivered(&self, number: u64) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = self.delivered.subscribe().wait_for(|delivered| *delivered >= number).await;
+    }
+
+    fn distribute(&self, message: &Message, now: crate::sentinel::time::Millis, limit: OutputLimit) {
+        let subscriptions = lock(&self.subscriptions);
+        let channel = Bytes::from_static(message.channel.as_bytes());
+        if let Some(subscribers) = subscriptions.channels.get(&channel) {
+            let parts = || vec![Value::name("message"), Value::Bulk(channel.clone())];
+            fan_out(subscribers, message, parts, |client, frame| client.deliver(message.number, frame, now, limit));
+        }
+        for (pattern, subscribers) in &subscriptions.patterns {
+            if matches(pattern, &channel, Case::Sensitive) {
+                let parts =
+                    || vec![Value::name("pmessage"), Value::Bulk(pattern.clone()), Value::Bulk(channel.clone())];
+                fan_out(subscribers, message, parts, |client, frame| client.deliver(message.number, frame, now, limit));
+            }
+        }
+    }
+}
+
+fn fan_out(
+    subscribers: &Subscribers,
+    message: &Message,
+    parts: impl Fn() -> Vec<Value>,
+    deliver: impl Fn(&Client, &Bytes),
+) {
+    let encode = |protocol| {
+        let mut parts = parts();
+        parts.push(Value::Bulk(message.payload.clone()));
+        Value::Push(parts).to_bytes(protocol)
+    };
+    let (mut resp2, mut resp3) = (None, None);
+    for client in subscribers.values() {
+        let frame = match client.protocol() {
+            Protocol::Resp2 => resp2.get_or_insert_with(|| encode(Protocol::Resp2)),
+            Protocol::Resp3 => resp3.get_or_insert_with(|| encode(Protocol::Resp3)),
+        };
+        deliver(client, frame);
+    }
+}
+
+/// The task's end of the queue.
+#[derive(Debug)]
+pub struct Feed {
+    queue: mpsc::Receiver<Message>,
+    hub: Arc<Hub>,
+}
+
+/// The three ends of the hub.
+pub fn hub() -> (Arc<HubSender>, Arc<Hub>, Feed) {
+    let (sender, queue) = mpsc::channel(QUEUE);
+    let hub = Arc::new(Hub { subscriptions: Mutex::default(), delivered: watch::channel(0).0 });
+    let sender = HubSender { queue: sender, state: Mutex::default() };
+    (Arc::new(sender), hub.clone(), Feed { queue, hub })
+}
+
+impl Feed {
+    /// Distributes events until the last sender is gone.
+    pub async fn run(mut self, clock: Clock, limit: OutputLimit) {
+        while let Some(message) = self.queue.recv().await {
+            self.hub.distribute(&message, clock.mono(), limit);
+            self.hub.delivered.send_replace(message.number);
+        }
+    }
+}
+
+/// Channels and patterns of one client, for its acknowledgements and its end.
+#[derive(Debug, Default)]
+pub struct OwnSubscriptions {
+    channels: std::collections::BTreeSet<Bytes>,
+    patterns: std::collections::BTreeSet<Bytes>,
+}
+
+impl OwnSubscriptions {
+    /// Channels and patterns together.
+    pub fn count(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+
+    /// `SUBSCRIBE` and `PSUBSCRIBE`: one acknowledgement a name.
+    pub fn subscribe(&mut self, kind: Kind, names: &[Bytes], hub: &Hub, client: &Arc<Client>) -> Value {
+        let mut acks = Vec::with_capacity(names.len());
+        for name in names {
+            // A copy: the name must not keep the buffer alive in which it arrived.
+            let name = Bytes::copy_from_slice(name);
+            if self.set(kind).insert(name.clone()) {
+                hub.subscribe(kind, &name, client);
+            }
+            let verb = match kind {
+                Kind::Channel => "subscribe",
+                Kind::Pattern => "psubscribe",
+            };
+            acks.push(self.ack(verb, Value::Bulk(name)));
+        }
+        self.show(client);
+        Value::Several(acks)
+    }
+
+    /// `UNSUBSCRIBE` and `PUNSUBSCRIBE`; without names, from everything of that kind.
+    pub fn unsubscribe(&mut self, kind: Kind, names: &[Bytes], hub: &Hub, client: &Client) -> Value {
+        let verb = match kind {
+            Kind::Channel => "unsubscribe",
+            Kind::Pattern => "punsubscribe",
+        };
+        let names = if names.is_empty() { self.set(kind).iter().cloned().collect() } else { names.to_vec() };
+        let mut acks = Vec::with_capacity(names.len().max(1));
+        for name in names {
+            if self.set(kind).remove(&name) {
+                hub.unsubscribe(kind, &name, client.id);
+            }
+            acks.push(self.ack(verb, Value::Bulk(name)));
+        }
+        if acks.is_empty() {
+            acks.push(self.ack(verb, Value::Null));
+        }
+        self.show(client);
+        Value::Several(acks)
+    }
+
+    /// Ends every subscription of a connection that ends.
+    pub fn clear(&mut self, hub: &Hub, client: &Client) {
+        for kind in [Kind::Channel, Kind::Pattern] {
+            for name in std::mem::take(self.set(kind)) {
+                hub.unsubscribe(kind, &name, client.id);
+            }
+        }
+        self.show(client);
+    }
+
+    fn set(&mut self, kind: Kind) -> &mut std::collections::BTreeSet<Bytes> {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+        }
+    }
+
+    fn ack(&self, verb: &'static str, name: Value) -> Value {
+        Value::Push(vec![Value::name(verb), name, Value::Integer(self.count() as i64)])
+    }
+
+    /// Lets CLIENT LIST see the counts.
+    fn show(&self, client: &Client) {
+        client.channels.store(self.channels.len(), Ordering::Relaxed);
+        client.patterns.store(self.patterns.len(), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,166 @@
+//! One connection's state, and the order in which a request is judged (commands.md 1.1).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Context;
+use super::auth::DefaultUser;
+use super::clients::Client;
+use super::pubsub::{Kind, OwnSubscriptions};
+use super::read::Snapshots;
+use super::table::{self, Entry, Route};
+use super::write::Errand;
+use crate::resp::reply::{Protocol, Value};
+use crate::resp::request::Trust;
+
+/// What CLIENT REPLY has turned off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Replies {
+    /// Nothing.
+    #[default]
+    On,
+    /// Everything but events.
+    Off,
+    /// The reply to the next command.
+    SkipNext,
+    /// The reply to the present command.
+    Skip,
+}
+
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// After what has been written has left.
+    Flushed,
+    /// At once; even replies already written are lost.
+    Silent,
+}
+
+/// What is to be done about a request.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Reply this.
+    Reply(Value),
+    /// Ask somebody first.
+    Ask(Errand),
+    /// Close the connection.
+    End(Ending),
+}
+
+/// The state of one connection, apart from its socket.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) context: Arc<Context>,
+    pub(crate) client: Arc<Client>,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) protocol: Protocol,
+    pub(crate) trust: Trust,
+    pub(crate) replies: Replies,
+    pub(crate) subscriptions: OwnSubscriptions,
+    /// Set by a command that closes its own connection.
+    pub(crate) ending: Option<Ending>,
+}
+
+impl Session {
+    pub(crate) fn new(context: Arc<Context>, client: Arc<Client>) -> Session {
+        let trust = match context.user {
+            DefaultUser::Open => Trust::Known,
+            DefaultUser::Locked(_) | DefaultUser::Off => Trust::Stranger,
+        };
+        Session {
+            snapshots: Snapshots::new(context.clone()),
+            context,
+            client,
+            protocol: Protocol::Resp2,
+            trust,
+            replies: Replies::On,
+            subscriptions: OwnSubscriptions::default(),
+            ending: None,
+        }
+    }
+
+    /// Judges and, where nobody need be asked, executes a request of at least one word.
+    pub(crate) fn execute(&mut self, words: &[Bytes]) -> Step {
+        // Browsers and crafted forms send these; answering anything would help them.
+        if words[0].eq_ignore_ascii_case(b"post") || words[0].eq_ignore_ascii_case(b"host:") {
+            return Step::End(Ending::Silent);
+        }
+        let found = match table::find(words) {
+            Ok(found) => found,
+            Err(refusal) => return Step::Reply(refusal),
+        };
+        if let Some(refusal) = self.refusal(found.entry) {
+            return Step::Reply(refusal);
+        }
+        self.client.note(found.place, self.context.clock.mono());
+        self.context.counters.command();
+        match found.entry.route {
+            Route::Container => unreachable!("the table finds a subcommand or refuses"),
+            Route::Local(answer) => Step::Reply(answer(self, words)),
+            Route::Read(answer) => Step::Reply(answer(&mut self.snapshots, words)),
+            Route::Ask(plan) => Step::Ask(plan(&mut self.snapshots, words)),
+        }
+    }
+
+    fn refusal(&self, entry: &Entry) -> Option<Value> {
+        if self.trust == Trust::Stranger && !entry.is_for_strangers() {
+            return Some(Value::fixed_error("NOAUTH Authentication required."));
+        }
+        let restricted = self.protocol == Protocol::Resp2 && self.subscriptions.count() > 0;
+        if restricted && !is_for_subscribers(entry) {
+            return Some(Value::error(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+                 this context",
+                entry.name
+            )));
+        }
+        None
+    }
+
+    /// Whether the reply to the present command is to be written. Acknowledgements of subscriptions are, as in stock.
+    pub(crate) fn wants(&self, reply: &Value) -> bool {
+        matches!(self.replies, Replies::On | Replies::SkipNext) || is_push(reply)
+    }
+
+    /// To be called after each command.
+    pub(crate) fn command_is_done(&mut self) {
+        self.replies = match self.replies {
+            Replies::SkipNext => Replies::Skip,
+            Replies::Skip => Replies::On,
+            other => other,
+        };
+    }
+}
+
+fn is_push(reply: &Value) -> bool {
+    match reply {
+        Value::Push(_) => true,
+        Value::Several(values) => values.iter().all(is_push),
+        _ => false,
+    }
+}
+
+fn is_for_subscribers(entry: &Entry) -> bool {
+    matches!(entry.name, "subscribe" | "psubscribe" | "unsubscribe" | "punsubscribe" | "ping" | "quit")
+}
+
+/// `SUBSCRIBE channel ...`
+pub(crate) fn subscribe(session: &mut Session, words: &[Bytes]) -> Value {
+    session.subscriptions.subscribe(Kind::Channel, &words[1..], &session.context.hub, &session.client)
+}
+
+/// `PSUBSCRIBE pattern ...`
+pub(crate) fn psubscribe(session: &mut Session, words: &[Bytes]) -> Value {
+    session.subscriptions.subscribe(Kind::Pattern, &words[1..], &session.context.hub, &session.client)
+}
+
+/// `UNSUBSCRIBE [channel ...]`
+pub(crate) fn unsubscribe(session: &mut Session, words: &[Bytes]) -> Value {
+    session.subscriptions.unsubscribe(Kind::Channel, &words[1..], &session.context.hub, &session.client)
+}
+
+/// `PUNSUBSCRIBE [pattern ...]`
+pub(crate) fn punsubscribe(session: &mut Session, words: &[Bytes]) -> Value {
+    session.subscriptions.unsubscribe(Kind::Pattern, &words[1..], &session.context.hub, &session.client)
+}

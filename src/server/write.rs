@@ -1,0 +1,299 @@
+//! Commands that become messages to a monitor or to the supervisor, and wait for their answer.
+//!
+//! Each is planned first, without waiting, into an [`Errand`]; [`run`] then does the asking. What can be refused by
+//! looking at the words is refused in the plan, in stock's order.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::Context;
+use super::glob::{Case, matches};
+use super::read::{Snapshots, UNKNOWN_MASTER};
+use super::session::Ending;
+use crate::driver::{Answered, MonitorMessage, SupervisorRequest};
+use crate::resp::int::parse_strict;
+use crate::resp::reply::Value;
+use crate::sentinel::addr::Addr;
+use crate::sentinel::command::HELLO_CHANNEL;
+use crate::sentinel::id::{Epoch, MasterName, RunId};
+use crate::sentinel::io::{AdminRequest, Answer, Input};
+use crate::sentinel::monitor::hello::Hello;
+use crate::sentinel::monitor::record::MasterSpec;
+
+pub(crate) const NOT_AN_INTEGER: Value = Value::fixed_error("ERR value is not an integer or out of range");
+pub(crate) const SYNTAX_ERROR: Value = Value::fixed_error("ERR syntax error");
+const BAD_ADDRESS: Value = Value::fixed_error("ERR Invalid IP address or hostname specified");
+
+/// How long a host name given to MONITOR may take to resolve.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What has to be asked, and of whom.
+#[derive(Debug)]
+pub(crate) enum Errand {
+    /// Nobody: this is the reply.
+    Reply(Value),
+    /// A monitor, to do something to its master. `refusal` is replied instead of its answer: a later part of the
+    /// request was wrong, but this part stays done.
+    Admin { master: MasterName, request: AdminRequest, refusal: Option<Value> },
+    /// Several monitors, to reset their masters. The reply is how many there were.
+    Reset(Vec<MasterName>),
+    /// The monitor of the master at this address, for a vote.
+    Vote { master: MasterName, addr: Addr, epoch: Epoch, candidate: RunId },
+    /// The monitor of the master that a hello speaks of, to take it. No answer is waited for.
+    Hello(Hello),
+    /// The supervisor, to monitor a master whose host may have to be resolved first.
+    Monitor { spec: MasterSpec, host: String, port: u16 },
+    /// The supervisor. `reply` is replied instead of `+OK`.
+    Supervisor { request: SupervisorRequest, reply: Option<Value> },
+    /// The supervisor, to end the process.
+    Shutdown,
+}
+
+/// What came of an errand.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) reply: Value,
+    /// Events up to this one were published before the answer was given.
+    pub(crate) after_event: Option<u64>,
+    /// The connection is to be closed.
+    pub(crate) ending: Option<Ending>,
+}
+
+impl Outcome {
+    fn plain(reply: Value) -> Outcome {
+        Outcome { reply, after_event: None, ending: None }
+    }
+
+    fn after(reply: Value, answered: &Answered) -> Outcome {
+        Outcome { reply, after_event: Some(answered.after_event), ending: None }
+    }
+
+    fn of(answered: &Answered) -> Outcome {
+        Outcome::after(reply_of(&answered.answer), answered)
+    }
+}
+
+fn reply_of(answer: &Answer) -> Value {
+    match answer {
+        Answer::Ok => Value::OK,
+        Answer::Error(text) => Value::error(text.as_str()),
+        Answer::Vote { down, leader, epoch } => {
+            let leader = leader.as_ref().map_or("*", RunId::as_str);
+            opinion(*down, leader, epoch.0 as i64)
+        }
+    }
+}
+
+fn opinion(down: bool, leader: &str, epoch: i64) -> Value {
+    Value::Array(vec![Value::Integer(i64::from(down)), Value::text(leader), Value::Integer(epoch)])
+}
+
+/// Asks, waits and replies.
+pub(crate) async fn run(errand: Errand, context: &Context) -> Outcome {
+    match errand {
+        Errand::Reply(reply) => Outcome::plain(reply),
+        Errand::Admin { master, request, refusal } => match ask_monitor(context, &master, request).await {
+            None => Outcome::plain(UNKNOWN_MASTER),
+            Some(answered) => match refusal {
+                Some(refusal) => Outcome::after(refusal, &answered),
+                None => Outcome::of(&answered),
+            },
+        },
+        Errand::Reset(masters) => reset_all(context, masters).await,
+        Errand::Vote { master, addr, epoch, candidate } => {
+            let (reply, answer) = oneshot::channel();
+            let vote = MonitorMessage::Vote { addr, epoch, candidate, reply };
+            match send(context, &master, vote, answer).await {
+                Some(answered) => Outcome::of(&answered),
+                // Removed meanwhile: an unknown address.
+                None => Outcome::plain(opinion(false, "*", 0)),
+            }
+        }
+        Errand::Hello(hello) => {
+            let mailbox = context.reader.directory.borrow().get(&hello.master).map(|entry| entry.mailbox.clone());
+            if let Some(mailbox) = mailbox {
+                // A master that is removed meanwhile has no use for it.
+                let _ = mailbox.send(MonitorMessage::Input(Input::Hello(hello))).await;
+            }
+            Outcome::plain(Value::Integer(1))
+        }
+        Errand::Monitor { spec, host, port } => match resolve(&host, port).await {
+            None => Outcome::plain(BAD_ADDRESS),
+            Some(addr) => ask_supervisor(context, SupervisorRequest::Monitor { spec, addr }, None).await,
+        },
+        Errand::Supervisor { request, reply } => ask_supervisor(context, request, reply).await,
+        Errand::Shutdown => {
+            let outcome = ask_supervisor(context, SupervisorRequest::Shutdown, Some(Value::Nothing)).await;
+            Outcome { ending: Some(Ending::Flushed), ..outcome }
+        }
+    }
+}
+
+async fn ask_monitor(context: &Context, master: &MasterName, request: AdminRequest) -> Option<Answered> {
+    let (reply, answer) = oneshot::channel();
+    send(context, master, MonitorMessage::Admin { request, reply }, answer).await
+}
+
+/// `None` if the master is gone, now or before it has answered.
+async fn send(
+    context: &Context,
+    master: &MasterName,
+    message: MonitorMessage,
+    answer: oneshot::Receiver<Answered>,
+) -> Option<Answered> {
+    let mailbox = context.reader.directory.borrow().get(master)?.mailbox.clone();
+    mailbox.send(message).await.ok()?;
+    answer.await.ok()
+}
+
+async fn reset_all(context: &Context, masters: Vec<MasterName>) -> Outcome {
+    let mut outcome = Outcome::plain(Value::Integer(0));
+    let mut count = 0;
+    for master in masters {
+        if let Some(answered) = ask_monitor(context, &master, AdminRequest::Reset).await {
+            count += 1;
+            outcome.after_event = outcome.after_event.max(Some(answered.after_event));
+        }
+    }
+    outcome.reply = Value::Integer(count);
+    outcome
+}
+
+async fn ask_supervisor(context: &Context, request: SupervisorRequest, reply: Option<Value>) -> Outcome {
+    let (sender, answer) = oneshot::channel();
+    let sent = context.supervisor.requests.send((request, sender)).await;
+    let answered = match sent {
+        Ok(()) => answer.await.ok(),
+        Err(_) => None,
+    };
+    match (answered, reply) {
+        (None, _) => Outcome::plain(Value::fixed_error("ERR The process is shutting down")),
+        (Some(answered), Some(reply)) if answered.answer == Answer::Ok => Outcome::after(reply, &answered),
+        (Some(answered), _) => Outcome::of(&answered),
+    }
+}
+
+async fn resolve(host: &str, port: u16) -> Option<Addr> {
+    let addr = Addr::new(host, port);
+    if addr.ip.is_some() {
+        return Some(addr);
+    }
+    let found = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((host, port))).await.ok()?.ok()?;
+    let ip = found.map(|addr| addr.ip()).next()?;
+    Some(Addr { ip: Some(ip), ..addr })
+}
+
+/// `SENTINEL FAILOVER name`
+pub(crate) fn failover(snapshots: &mut Snapshots, words: &[Bytes]) -> Errand {
+    match snapshots.view(&words[2]) {
+        None => Errand::Reply(UNKNOWN_MASTER),
+        Some(view) => Errand::Admin { master: view.name(), request: AdminRequest::Failover, refusal: None },
+    }
+}
+
+/// `SENTINEL RESET pattern`
+pub(crate) fn reset(snapshots: &mut Snapshots, words: &[Bytes]) -> Errand {
+    let directory = snapshots.directory();
+    let chosen = directory.keys().filter(|name| matches(&words[2], name.as_str().as_bytes(), Case::Sensitive));
+    Errand::Reset(chosen.cloned().collect())
+}
+
+/// `SENTINEL REMOVE name`
+pub(crate) fn remove(snapshots: &mut Snapshots, words: &[Bytes]) -> Errand {
+    match snapshots.view(&words[2]) {
+        None => Errand::Reply(UNKNOWN_MASTER),
+        Some(view) => Errand::Supervisor { request: SupervisorRequest::Remove(view.name()), reply: None },
+    }
+}
+
+/// `SENTINEL FLUSHCONFIG`
+pub(crate) fn flush_config(_snapshots: &mut Snapshots, _words: &[Bytes]) -> Errand {
+    Errand::Supervisor { request: SupervisorRequest::FlushConfig, reply: None }
+}
+
+/// `SENTINEL MONITOR name host port quorum`
+pub(crate) fn monitor(snapshots: &mut Snapshots, words: &[Bytes]) -> Errand {
+    plan_monitor(snapshots, words).unwrap_or_else(Errand::Reply)
+}
+
+fn plan_monitor(snapshots: &Snapshots, words: &[Bytes]) -> Result<Errand, Value> {
+    let [name, host, port, quorum] = [&words[2], &words[3], &words[4], &words[5]];
+    let quorum = parse_strict(quorum).ok_or(Value::fixed_error("ERR Invalid quorum"))?;
+    let port = parse_strict(port).ok_or(Value::fixed_error("ERR Invalid port"))?;
+    if quorum <= 0 {
+        return Err(Value::fixed_error("ERR Quorum must be 1 or greater."));
+    }
+    // Stock takes it modulo 2^32.
+    let quorum = u32::try_from(quorum).map_err(|_| Value::fixed_error("ERR Invalid quorum"))?;
+    let name = std::str::from_utf8(name).map_err(|_| Value::fixed_error("ERR The master name must be UTF-8"))?;
+    if name.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err(Value::fixed_error("ERR The master name must not contain control characters"));
+    }
+    let settings = snapshots.settings();
+    let host = std::str::from_utf8(host).map_err(|_| BAD_ADDRESS)?;
+    if host.parse::<IpAddr>().is_err() && (!settings.resolve_hostnames || host.is_empty()) {
+        return Err(BAD_ADDRESS);
+    }
+    let port = u16::try_from(port).map_err(|_| Value::fixed_error("ERR Invalid port number."))?;
+    let spec = MasterSpec::new(MasterName::from(name), quorum, &settings.periods);
+    Ok(Errand::Monitor { spec, host: host.to_owned(), port })
+}
+
+/// `SENTINEL IS-MASTER-DOWN-BY-ADDR host port epoch id`
+pub(crate) fn is_master_down(snapshots: &mut Snapshots, words: &[Bytes]) -> Errand {
+    let (Some(port), Some(epoch)) = (parse_strict(&words[3]), parse_strict(&words[4])) else {
+        return Errand::Reply(NOT_AN_INTEGER);
+    };
+    // Stock takes a negative one for a huge one and can never vote again.
+    let Ok(epoch) = u64::try_from(epoch) else { return Errand::Reply(NOT_AN_INTEGER) };
+    let Some((master, addr)) = known_address(snapshots, &words[2], port) else {
+        return Errand::Reply(opinion(false, "*", 0));
+    };
+    if &words[5][..] != b"*" {
+        let candidate = RunId::from(&*String::from_utf8_lossy(&words[5]));
+        return Errand::Vote { master, addr, epoch: Epoch(epoch), candidate };
+    }
+    let sdown = snapshots.view(master.as_str().as_bytes()).is_some_and(|view| view.instance.sdown_since.is_some());
+    Errand::Reply(opinion(sdown && !snapshots.context.tilt.is_on(), "*", 0))
+}
+
+fn known_address(snapshots: &mut Snapshots, host: &[u8], port: i64) -> Option<(MasterName, Addr)> {
+    let port = u16::try_from(port).ok()?;
+    let host = std::str::from_utf8(host).ok()?;
+    // Another spelling of the same address is the same address.
+    let shown = host.parse::<IpAddr>().map_or_else(|_| host.to_owned(), |ip| ip.to_string());
+    let master = snapshots.book().by_addr.get(&(shown, port)).cloned()?;
+    Some((master, Addr::new(host, port)))
+}
+
+/// `PUBLISH __sentinel__:hello payload`. Whatever the payload, the reply is 1.
+pub(crate) fn publish(_snapshots: &mut Snapshots, words: &[Bytes]) -> Errand {
+    if &words[1][..] != HELLO_CHANNEL.as_bytes() {
+        return Errand::Reply(Value::fixed_error("ERR Only HELLO messages are accepted by Sentinel instances."));
+    }
+    Hello::parse(&words[2]).map_or(Errand::Reply(Value::Integer(1)), Errand::Hello)
+}
+
+/// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`
+pub(crate) fn shutdown(_snapshots: &mut Snapshots, words: &[Bytes]) -> Errand {
+    let (mut save, mut nosave, mut abort, mut others) = (false, false, false, false);
+    for word in &words[1..] {
+        match word.to_ascii_lowercase().as_slice() {
+            b"save" => save = true,
+            b"nosave" => nosave = true,
+            b"abort" => abort = true,
+            b"now" | b"force" => others = true,
+            _ => return Errand::Reply(SYNTAX_ERROR),
+        }
+    }
+    if (abort && (save || nosave || others)) || (save && nosave) {
+        return Errand::Reply(SYNTAX_ERROR);
+    }
+    if abort {
+        return Errand::Reply(Value::fixed_error("ERR No shutdown in progress."));
+    }
+    Errand::Shutdown
+}

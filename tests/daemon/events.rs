@@ -1,0 +1,148 @@
+//! Subscribing, and the order of events and replies.
+
+use std::time::Duration;
+
+use sentineld::sentinel::event::EventKind;
+use sentineld::server::Limits;
+use sentineld::server::clients::OutputLimit;
+
+use crate::wire::array;
+use crate::world::{Manner, Plan, World, event, master};
+
+/// 180 to 182
+#[tokio::test]
+async fn acknowledges_each_subscription() {
+    let world = World::new();
+    let mut client = world.client().await;
+    client.exchange("UNSUBSCRIBE", "*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n").await;
+    client.exchange("PUNSUBSCRIBE", "*3\r\n$12\r\npunsubscribe\r\n$-1\r\n:0\r\n").await;
+    client
+        .exchange(
+            "SUBSCRIBE a b a",
+            "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n\
+             *3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:2\r\n",
+        )
+        .await;
+    client.exchange("PSUBSCRIBE a", "*3\r\n$10\r\npsubscribe\r\n$1\r\na\r\n:3\r\n").await;
+    client.exchange("UNSUBSCRIBE nope", "*3\r\n$11\r\nunsubscribe\r\n$4\r\nnope\r\n:3\r\n").await;
+    client
+        .exchange(
+            "UNSUBSCRIBE",
+            "*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:2\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:1\r\n",
+        )
+        .await;
+    client.exchange("PUNSUBSCRIBE a", "*3\r\n$12\r\npunsubscribe\r\n$1\r\na\r\n:0\r\n").await;
+    // 0 left: an ordinary connection again.
+    client.exchange("CLIENT GETNAME", "$-1\r\n").await;
+}
+
+/// 183, 184, 188
+#[tokio::test]
+async fn a_resp2_subscriber_may_do_little_else() {
+    let world = World::new();
+    let mut client = world.client().await;
+    client.exchange("SUBSCRIBE a", "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n").await;
+    let refused = |name| {
+        format!(
+            "-ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+             this context\r\n"
+        )
+    };
+    client.exchange("CLIENT ID", refused("client|id")).await;
+    client.exchange("sentinel masters", refused("sentinel|masters")).await;
+    client.exchange("HELLO 3", refused("hello")).await;
+    client.exchange("FOO", "-ERR unknown command 'FOO', with args beginning with: \r\n").await;
+    client.exchange("PING", "*2\r\n$4\r\npong\r\n$0\r\n\r\n").await;
+    client.exchange("PING hey", "*2\r\n$4\r\npong\r\n$3\r\nhey\r\n").await;
+    let mut third = world.resp3_client().await;
+    third.exchange("SUBSCRIBE a", ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n").await;
+    third.exchange("PING", "+PONG\r\n").await; // 185
+    third.exchange("ROLE", "*2\r\n$8\r\nsentinel\r\n*0\r\n").await;
+    third.speak(2).await;
+    third.exchange("ROLE", refused("role")).await;
+}
+
+/// 186, 187
+#[tokio::test]
+async fn delivers_each_form_in_order() {
+    let world = World::new();
+    let mut second = world.client().await;
+    second.exchange("SUBSCRIBE +sdown", "*3\r\n$9\r\nsubscribe\r\n$6\r\n+sdown\r\n:1\r\n").await;
+    second.exchange("PSUBSCRIBE +s*", "*3\r\n$10\r\npsubscribe\r\n$3\r\n+s*\r\n:2\r\n").await;
+    let mut third = world.resp3_client().await;
+    third.exchange("PSUBSCRIBE *", ">3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:1\r\n").await;
+    world.hub.publish(&event(EventKind::SubjectivelyDown, "x"));
+    world.hub.publish(&event(EventKind::CommandLinkReconnection, "never published"));
+    world.hub.publish(&event(EventKind::ObjectivelyDown, &"y".repeat(2_000)));
+    second.expect(array(&["message", "+sdown", "x"])).await;
+    second.expect(array(&["pmessage", "+s*", "+sdown", "x"])).await;
+    third.expect(">4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$6\r\n+sdown\r\n$1\r\nx\r\n").await;
+    // A payload ends after 1023 bytes.
+    let cut = "y".repeat(1_023);
+    third.expect(format!(">4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$6\r\n+odown\r\n$1023\r\n{cut}\r\n")).await;
+    assert_eq!(world.hub.published(), 2);
+    second.exchange("PING", "*2\r\n$4\r\npong\r\n$0\r\n\r\n").await;
+    second.exchange("PUNSUBSCRIBE", "*3\r\n$12\r\npunsubscribe\r\n$3\r\n+s*\r\n:1\r\n").await;
+    second.exchange("UNSUBSCRIBE", "*3\r\n$11\r\nunsubscribe\r\n$6\r\n+sdown\r\n:0\r\n").await;
+    world.hub.publish(&event(EventKind::SubjectivelyDown, "z"));
+    third.expect(">4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$6\r\n+sdown\r\n$1\r\nz\r\n").await;
+    second.exchange("PING", "+PONG\r\n").await;
+}
+
+/// 92, 94, 120 and 1.4: what was published before the answer comes before it, what after, after. All of it is
+/// published before the answer is sent, so only the number in the answer tells one from the other.
+#[tokio::test]
+async fn a_subscriber_sees_events_and_replies_in_one_order() {
+    let world = World::new();
+    let manner = Manner {
+        before: vec![event(EventKind::Set, "one"), event(EventKind::Set, "two")],
+        after: vec![event(EventKind::SubjectivelyDown, "three")],
+        ..Manner::default()
+    };
+    world.monitor(master("mymaster", "127.0.0.1", 6379, world.now()), manner.clone());
+    *world.supervisor.lock().unwrap() = Manner { before: Vec::new(), ..manner };
+    let mut client = world.resp3_client().await;
+    client.exchange("PSUBSCRIBE *", ">3\r\n$10\r\npsubscribe\r\n$1\r\n*\r\n:1\r\n").await;
+    let push = |channel: &str, payload: &str| {
+        let frame = String::from_utf8(array(&["pmessage", "*", channel, payload])).unwrap();
+        frame.replacen('*', ">", 1)
+    };
+    for _ in 0..50 {
+        client.ask("SENTINEL SET mymaster quorum 3").await;
+        client.expect(push("+set", "one") + &push("+set", "two") + "+OK\r\n" + &push("+sdown", "three")).await;
+        client.ask("SENTINEL MONITOR new 127.0.0.1 1 1").await;
+        client.expect("+OK\r\n".to_owned() + &push("+sdown", "three")).await;
+        client.ask("SENTINEL RESET *").await;
+        client.expect(push("+set", "one") + &push("+set", "two") + ":1\r\n" + &push("+sdown", "three")).await;
+    }
+}
+
+/// 194: and nobody else notices.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_subscriber_is_cut_off_and_delays_nobody() {
+    let subscriber = OutputLimit { hard: 1 << 20, soft: 0, soft_ms: 0 };
+    let world = World::planned(Plan { limits: Limits { subscriber, ..Limits::default() }, ..Plan::default() });
+    let mut slow = world.client().await;
+    slow.exchange("SUBSCRIBE +sdown", "*3\r\n$9\r\nsubscribe\r\n$6\r\n+sdown\r\n:1\r\n").await;
+    let mut quick = world.client().await;
+    quick.exchange("SUBSCRIBE +sdown", "*3\r\n$9\r\nsubscribe\r\n$6\r\n+sdown\r\n:1\r\n").await;
+    let payload = "x".repeat(1_000);
+    let frame = array(&["message", "+sdown", &payload]);
+    let mut watcher = world.client().await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        for _ in 0..100 {
+            world.hub.publish(&event(EventKind::SubjectivelyDown, &payload));
+        }
+        for _ in 0..100 {
+            quick.expect(&frame).await;
+        }
+        watcher.ask("CLIENT LIST TYPE pubsub").await;
+        if watcher.bulk().await.lines().count() == 1 {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "the slow subscriber is still there");
+    }
+    quick.exchange("PING", "*2\r\n$4\r\npong\r\n$0\r\n\r\n").await;
+    assert_eq!(world.hub.dropped(), 0);
+}

@@ -1,0 +1,12 @@
+//! The client side of the daemon over real sockets, byte by byte. Monitors and supervisor are played by the test
+//! ([`world`]); what is tested is what a client sends and gets. Numbers in comments are lines of the checklist in
+//! tests/spec/commands.md.
+
+mod admin;
+mod connection;
+mod dispatch;
+mod events;
+mod lookups;
+mod protocol;
+mod wire;
+mod world;

@@ -1,0 +1,295 @@
+//! A server with monitors and a supervisor that do what the test says.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use sentineld::driver::clock::Clock;
+use sentineld::driver::{Answered, MonitorMessage, SupervisorHandle, SupervisorRequest};
+use sentineld::net::listen;
+use sentineld::publish::{MasterEntry, Publisher};
+use sentineld::sentinel::NodeSettings;
+use sentineld::sentinel::epoch::EpochRegister;
+use sentineld::sentinel::event::{Event, EventKind};
+use sentineld::sentinel::id::{Epoch, MasterName, RunId};
+use sentineld::sentinel::io::{AdminRequest, Answer};
+use sentineld::sentinel::monitor::view::{InstanceView, MasterView, ReplicaView, SentinelView, ServerView};
+use sentineld::sentinel::tilt::TiltRegister;
+use sentineld::sentinel::time::Millis;
+use sentineld::server::auth::DefaultUser;
+use sentineld::server::clients::Clients;
+use sentineld::server::counters::Counters;
+use sentineld::server::pubsub::{self, HubSender};
+use sentineld::server::{Context, Facts, Limits, serve};
+use tokio::sync::{mpsc, watch};
+
+use crate::wire::Wire;
+
+pub(crate) const MYID: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+pub(crate) const PEER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+/// What to build. The default has no masters and lets everybody in.
+pub(crate) struct Plan {
+    pub(crate) limits: Limits,
+    pub(crate) user: DefaultUser,
+    pub(crate) settings: NodeSettings,
+    /// Where to listen, and where clients connect to.
+    pub(crate) host: [u8; 4],
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Plan {
+            limits: Limits::default(),
+            user: DefaultUser::Open,
+            settings: NodeSettings::new(RunId::from(MYID)),
+            host: [127, 0, 0, 1],
+        }
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) addr: SocketAddr,
+    pub(crate) publisher: Publisher,
+    pub(crate) hub: Arc<HubSender>,
+    pub(crate) clock: Clock,
+    pub(crate) tilt: Arc<TiltRegister>,
+    /// What the supervisor was asked.
+    pub(crate) asked: Arc<Mutex<Vec<SupervisorRequest>>>,
+    /// What the supervisor answers, and which events it publishes before and after answering.
+    pub(crate) supervisor: Arc<Mutex<Manner>>,
+    pub(crate) settings: watch::Sender<Arc<NodeSettings>>,
+    closing: watch::Sender<bool>,
+}
+
+/// How somebody answers.
+#[derive(Clone)]
+pub(crate) struct Manner {
+    pub(crate) before: Vec<Event>,
+    pub(crate) answer: Answer,
+    pub(crate) after: Vec<Event>,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Manner { before: Vec::new(), answer: Answer::Ok, after: Vec::new() }
+    }
+}
+
+impl Manner {
+    pub(crate) fn error(text: &str) -> Manner {
+        Manner { answer: Answer::Error(text.to_owned()), ..Manner::default() }
+    }
+
+    /// Events after the answer are published before it is sent: only the number in it tells them apart.
+    fn play(&self, hub: &HubSender) -> Answered {
+        for event in &self.before {
+            hub.publish(event);
+        }
+        let answered = Answered { answer: self.answer.clone(), after_event: hub.published() };
+        for event in &self.after {
+            hub.publish(event);
+        }
+        answered
+    }
+}
+
+impl World {
+    pub(crate) fn new() -> World {
+        World::planned(Plan::default())
+    }
+
+    pub(crate) fn planned(plan: Plan) -> World {
+        let publisher = Publisher::default();
+        let (hub, subscriptions, feed) = pubsub::hub();
+        let clock = Clock::new();
+        let tilt = Arc::new(TiltRegister::default());
+        let (requests, mut inbox) = mpsc::channel(16);
+        let listener = listen::bind(SocketAddr::from((plan.host, 0)), 511).expect("bind");
+        let addr = listener.local_addr().expect("address");
+        let (settings, settings_seen) = watch::channel(Arc::new(plan.settings));
+        let context = Context {
+            reader: publisher.reader(),
+            supervisor: SupervisorHandle { requests, settings: settings_seen },
+            hub: subscriptions,
+            clock,
+            tilt: tilt.clone(),
+            epoch: Arc::new(EpochRegister::default()),
+            user: plan.user,
+            log_level: watch::channel("notice".to_owned()).1,
+            facts: Facts {
+                run_id: "c".repeat(40),
+                executable: "/usr/bin/sentineld".to_owned(),
+                config_file: "/etc/sentinel.conf".to_owned(),
+                supervised: "no",
+                tcp_port: addr.port(),
+                started: clock.mono(),
+            },
+            limits: plan.limits,
+            counters: Counters::default(),
+            clients: Clients::default(),
+        };
+        let (closing, closing_seen) = watch::channel(false);
+        tokio::spawn(serve(vec![listener], Arc::new(context), feed, closing_seen));
+        let supervisor = Arc::new(Mutex::new(Manner::default()));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        tokio::spawn({
+            let (supervisor, asked, hub) = (supervisor.clone(), asked.clone(), hub.clone());
+            async move {
+                while let Some((request, reply)) = inbox.recv().await {
+                    let reply: tokio::sync::oneshot::Sender<Answered> = reply;
+                    asked.lock().unwrap().push(request);
+                    let answered = supervisor.lock().unwrap().play(&hub);
+                    let _ = reply.send(answered);
+                }
+            }
+        });
+        World { addr, publisher, hub, clock, tilt, asked, supervisor, settings, closing }
+    }
+
+    pub(crate) async fn client(&self) -> Wire {
+        Wire::connect(self.addr).await
+    }
+
+    pub(crate) async fn resp3_client(&self) -> Wire {
+        let mut client = self.client().await;
+        client.speak(3).await;
+        client
+    }
+
+    /// Lets a master appear, whose monitor answers in this manner. What it is sent ends up in the list.
+    pub(crate) fn monitor(&self, view: MasterView, manner: Manner) -> (watch::Sender<Arc<MasterView>>, Mailbox) {
+        let (mailbox, mut inbox) = mpsc::channel(16);
+        let name = view.name();
+        let (publish, seen) = watch::channel(Arc::new(view));
+        self.publisher.add(name, MasterEntry { view: seen, mailbox });
+        let got = Mailbox::default();
+        tokio::spawn({
+            let (got, hub) = (got.clone(), self.hub.clone());
+            async move {
+                while let Some(message) = inbox.recv().await {
+                    match message {
+                        MonitorMessage::Input(input) => got.push(format!("{input:?}")),
+                        MonitorMessage::Vote { addr, epoch, candidate, reply } => {
+                            got.push(format!("vote {addr} {epoch} {candidate}"));
+                            let answer = Answer::Vote { down: false, leader: Some(candidate), epoch };
+                            let _ = reply.send(Manner { answer, ..manner.clone() }.play(&hub));
+                        }
+                        MonitorMessage::Admin { request, reply } => {
+                            got.note(&request);
+                            let _ = reply.send(manner.play(&hub));
+                        }
+                    }
+                }
+            }
+        });
+        (publish, got)
+    }
+
+    pub(crate) fn now(&self) -> Millis {
+        self.clock.mono()
+    }
+
+    pub(crate) fn close(&self) {
+        self.closing.send_replace(true);
+    }
+}
+
+/// What a monitor was sent.
+#[derive(Clone, Default)]
+pub(crate) struct Mailbox(Arc<Mutex<Vec<String>>>);
+
+impl Mailbox {
+    fn push(&self, text: String) {
+        self.0.lock().unwrap().push(text);
+    }
+
+    fn note(&self, request: &AdminRequest) {
+        match request {
+            AdminRequest::Set(options) => {
+                for option in options {
+                    self.push(format!("{} = {:?}", option.shown, option.change));
+                }
+            }
+            other => self.push(format!("{other:?}")),
+        }
+    }
+
+    /// Everything so far, and forgets it.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+pub(crate) fn event(kind: EventKind, payload: &str) -> Event {
+    Event::new(kind, payload)
+}
+
+/// A healthy master `name` at this address, polled just now, with no replicas or peers.
+pub(crate) fn master(name: &str, host: &str, port: u16, now: Millis) -> MasterView {
+    MasterView {
+        at: now,
+        instance: instance(name, host, port, "master", now),
+        current_host: host.to_owned(),
+        current_port: port,
+        failover_state: None,
+        odown_since: None,
+        config_epoch: Epoch(3),
+        leader_epoch: Epoch(3),
+        quorum: 2,
+        failover_timeout: 180_000,
+        parallel_syncs: 1,
+        notification_script: None,
+        client_reconfig_script: None,
+        server: server("master", now),
+        replicas: Vec::new(),
+        sentinels: Vec::new(),
+    }
+}
+
+pub(crate) fn instance(name: &str, host: &str, port: u16, flags: &str, now: Millis) -> InstanceView {
+    InstanceView {
+        name: name.to_owned(),
+        host: host.to_owned(),
+        port,
+        run_id: "d".repeat(40),
+        flags: flags.to_owned(),
+        pending_commands: 0,
+        refcount: 1,
+        ping_pending_since: None,
+        last_available: now,
+        last_pong: now,
+        sdown_since: None,
+        down_after: 30_000,
+    }
+}
+
+pub(crate) fn server(role: &'static str, now: Millis) -> ServerView {
+    ServerView { role_reported: role, role_reported_at: now, info_at: None, info: None }
+}
+
+pub(crate) fn replica(host: &str, port: u16, now: Millis) -> ReplicaView {
+    ReplicaView {
+        instance: instance(&sentineld::sentinel::addr::join_host_port(host, port), host, port, "slave", now),
+        server: server("slave", now),
+        master_link_down: 0,
+        master_link_up: true,
+        master_host: "127.0.0.1".to_owned(),
+        master_port: 6379,
+        priority: 100,
+        offset: 17,
+        announced: true,
+    }
+}
+
+pub(crate) fn peer(id: &str, now: Millis) -> SentinelView {
+    SentinelView {
+        instance: InstanceView { run_id: id.to_owned(), ..instance(id, "127.0.0.1", 26_380, "sentinel", now) },
+        last_hello: now,
+        voted_leader: None,
+        voted_epoch: Epoch(0),
+    }
+}
+
+pub(crate) fn named(name: &str) -> MasterName {
+    MasterName::from(name)
+}
