@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod conf;
+pub mod daemon;
 pub mod driver;
 pub mod net;
 pub mod publish;
@@ -9,3 +10,4 @@ pub mod resp;
 pub mod sentinel;
 pub mod server;
 pub mod store;
+pub mod telemetry;

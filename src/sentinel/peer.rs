@@ -191,6 +191,18 @@ impl Peer {
 
     /// Takes one input and leaves what follows from it in `out`.
     pub fn handle(&mut self, input: PeerInput, env: &Env<'_>, out: &mut PeerOutbox) {
+        self.handle_all([input], env, out);
+    }
+
+    /// Takes inputs that have arrived together, then looks once at what is due: a PONG may lie behind other inputs.
+    pub fn handle_all(&mut self, inputs: impl IntoIterator<Item = PeerInput>, env: &Env<'_>, out: &mut PeerOutbox) {
+        for input in inputs {
+            self.take(input, env, out);
+        }
+        self.step(env, out);
+    }
+
+    fn take(&mut self, input: PeerInput, env: &Env<'_>, out: &mut PeerOutbox) {
         let now = env.now.mono;
         match input {
             PeerInput::Tick => {}
@@ -233,7 +245,6 @@ impl Peer {
                 }
             }
         }
-        self.step(env, out);
     }
 
     fn step(&mut self, env: &Env<'_>, out: &mut PeerOutbox) {

@@ -119,9 +119,17 @@ impl Monitor {
 
     /// Takes one input and leaves what follows from it in `out`.
     pub fn handle(&mut self, input: Input, env: &Env<'_>, out: &mut Outbox) {
+        self.handle_all([input], env, out);
+    }
+
+    /// Takes inputs that have arrived together, then looks once at what is due. After a stall the reply that shows a
+    /// master alive may lie behind other inputs; a step between them would take the master for dead.
+    pub fn handle_all(&mut self, inputs: impl IntoIterator<Item = Input>, env: &Env<'_>, out: &mut Outbox) {
         self.check_tilt(env, out);
         self.introduce_peers(out);
-        self.take(input, env, out);
+        for input in inputs {
+            self.take(input, env, out);
+        }
         self.step(env, out);
         self.publish_view(env, out);
         let wake = self.next_wake(env);

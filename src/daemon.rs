@@ -1,0 +1,332 @@
+//! Builds the process and takes it down again: two runtimes, everything wired, stock's order of lines and files
+//! (config.md 1.4, 6.2, 7).
+//!
+//! `control` is the main thread: monitors, peers, links and the store. `serve` is two threads: client connections and
+//! look-ups. A flood of clients can therefore delay neither a PING nor a vote.
+
+pub mod limits;
+pub mod listeners;
+pub mod readiness;
+pub mod signals;
+
+use std::cell::RefCell;
+use std::fs;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+use crate::conf::daemon::DaemonSettings;
+use crate::conf::load::{IdOrigin, Loaded};
+use crate::driver::SupervisorHandle;
+use crate::driver::clock::Clock;
+use crate::driver::process::Process;
+use crate::driver::resolver::Resolver;
+use crate::driver::supervisor::{self, Asker, Identity, Inlets, Supervisor};
+use crate::publish::Publisher;
+use crate::sentinel::epoch::EpochRegister;
+use crate::sentinel::event::Level;
+use crate::sentinel::id::RunId;
+use crate::server::auth::DefaultUser;
+use crate::server::clients::Clients;
+use crate::server::counters::Counters;
+use crate::server::pubsub::Feed;
+use crate::server::{self, Context, Facts, Limits, REDIS_VERSION};
+use crate::store::{self, file::ConfFile};
+use crate::telemetry::log::{self, Destination, log};
+use readiness::Supervision;
+use signals::Signals;
+
+/// Threads for client connections.
+const SERVE_THREADS: usize = 2;
+/// How long a second SIGINT can cut the end short. Stock ends at its next tick, up to 100 ms later.
+const GRACE: Duration = Duration::from_millis(50);
+/// How long connections and look-ups may take to end.
+const FAREWELL: Duration = Duration::from_millis(100);
+/// Where a daemon's id goes when the file names no place.
+const DEFAULT_PIDFILE: &str = "/var/run/redis.pid";
+
+/// Why the process cannot start. Its text is the last line of the log.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("{0}")]
+    OpenFiles(#[from] limits::TooFew),
+    #[error("{0}")]
+    Listen(#[from] listeners::ListenError),
+    #[error("Can't start: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Runs a loaded configuration until it is told to end. The log must be open and no thread may run yet, since the
+/// process may fork. `conf_file` is absolute.
+pub fn run(loaded: Loaded, conf_file: &Path) -> ExitCode {
+    match Daemon::start(&loaded.daemon, loaded.node.port).and_then(|daemon| daemon.run(loaded, conf_file)) {
+        Ok(End::Requested(_)) => ExitCode::SUCCESS,
+        Ok(End::Insisted) => ExitCode::FAILURE,
+        Err(error) => {
+            log(Level::Warning, &error.to_string());
+            log::close();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Opens the log as the configuration says.
+pub fn open_log(settings: &DaemonSettings) {
+    let destination = settings.logfile.clone().map_or(Destination::Stdout, Destination::File);
+    log::open(log::threshold_of(settings.log_level), destination);
+}
+
+/// Why the process ends.
+enum End {
+    /// SHUTDOWN, by a client that waits for its connection to be closed, or a signal.
+    #[expect(dead_code, reason = "held, not read: dropping it would be an answer")]
+    Requested(Option<Asker>),
+    /// A second SIGINT: without any cleaning up.
+    Insisted,
+}
+
+/// The process with its sockets open and nothing running.
+struct Daemon {
+    supervision: Supervision,
+    control: Runtime,
+    serve: Runtime,
+    listeners: Vec<TcpListener>,
+    max_clients: u64,
+    pidfile: Option<PathBuf>,
+}
+
+impl Daemon {
+    /// Everything that can fail, in stock's order.
+    fn start(settings: &DaemonSettings, port: u16) -> Result<Daemon, StartError> {
+        std::env::set_current_dir(&settings.dir)?;
+        let supervision = Supervision::of(settings.supervised);
+        supervision.announce();
+        let is_daemon = settings.daemonize && supervision.may_daemonize();
+        if is_daemon {
+            nix::unistd::daemon(true, false).map_err(std::io::Error::from)?;
+        }
+        log::start_writer();
+        banner();
+        let open_files = limits::raise_open_files(settings.max_clients.into())?;
+        for (level, line) in &open_files.lines {
+            log(*level, line);
+        }
+        log(Level::Notice, "monotonic clock: POSIX clock_gettime");
+        let control = Builder::new_current_thread().enable_all().build()?;
+        let serve =
+            Builder::new_multi_thread().worker_threads(SERVE_THREADS).thread_name("serve").enable_all().build()?;
+        let listeners = {
+            let _inside = serve.enter();
+            listeners::open(&settings.bind, port, settings.tcp_backlog)?
+        };
+        let pidfile = settings.pidfile.clone().or_else(|| is_daemon.then(|| PathBuf::from(DEFAULT_PIDFILE)));
+        if let Some(pidfile) = &pidfile {
+            // Best effort, as in stock: whoever needs the file looks for it.
+            let _ = fs::write(pidfile, format!("{}\n", std::process::id()));
+        }
+        greet(settings, port);
+        warn_of_small_backlog(settings.tcp_backlog);
+        Ok(Daemon { supervision, control, serve, listeners, max_clients: open_files.maxclients, pidfile })
+    }
+
+    /// Serves until told to end, then cleans up.
+    fn run(self, loaded: Loaded, conf_file: &Path) -> Result<End, StartError> {
+        let Daemon { supervision, control, serve, listeners, max_clients, pidfile } = self;
+        let (closing, closes) = watch::channel(false);
+        let clock = Clock::new();
+        let facts = Facts {
+            run_id: random_id().to_string(),
+            executable: std::env::current_exe().map_or_else(|_| String::new(), |path| path.display().to_string()),
+            config_file: conf_file.display().to_string(),
+            supervised: supervision.name(),
+            tcp_port: loaded.node.port,
+            started: clock.mono(),
+        };
+        let limits = limits_of(&loaded.daemon, max_clients);
+        let end = control.block_on(LocalSet::new().run_until(async {
+            let mut signals = Signals::install()?;
+            let (stop, mut stops) = mpsc::channel(1);
+            let disk = Arc::new(ConfFile::new(conf_file.to_owned()));
+            let Wired { mut supervisor, context, feed } =
+                wire(&loaded, clock, disk, serve.handle(), stop, facts, limits);
+            let identity = if loaded.myid == IdOrigin::Fresh { Identity::Fresh } else { Identity::Known };
+            supervisor.start(identity, loaded.masters).await;
+            let serving = serve.spawn(server::serve(listeners, context, feed, closes));
+            supervision.notify("STATUS=Ready to accept connections\n");
+            supervision.notify("READY=1\n");
+            tokio::select! {
+                () = supervisor.run() => unreachable!("the supervisor runs for ever"),
+                ended = serving => panic!("client connections are no longer served: {ended:?}"),
+                asker = stops.recv() => Ok(End::Requested(asker)),
+                end = end_by_signal(&mut signals) => Ok::<End, StartError>(end),
+            }
+        }))?;
+        if matches!(end, End::Requested(_)) {
+            log(Level::Warning, "User requested shutdown...");
+            supervision.notify("STOPPING=1\n");
+            if let Some(pidfile) = &pidfile {
+                log(Level::Notice, "Removing the pid file.");
+                // It may be gone already, or never have been written.
+                let _ = fs::remove_file(pidfile);
+            }
+            // Nobody listens if the server has ended already.
+            let _ = closing.send(true);
+            serve.shutdown_timeout(FAREWELL);
+            log(Level::Warning, "Sentinel is now ready to exit, bye bye...");
+        } else {
+            log::log_signal("You insist... exiting now.");
+            serve.shutdown_background();
+        }
+        log::close();
+        Ok(end)
+    }
+}
+
+/// The parts of a process that is ready to run.
+struct Wired {
+    supervisor: Supervisor,
+    context: Arc<Context>,
+    feed: Feed,
+}
+
+/// Connects everything with everything. Must run inside the control runtime.
+fn wire(
+    loaded: &Loaded,
+    clock: Clock,
+    disk: Arc<ConfFile>,
+    serve: &Handle,
+    stop: mpsc::Sender<Asker>,
+    facts: Facts,
+    limits: Limits,
+) -> Wired {
+    let (hub_sender, hub, feed) = server::pubsub::hub();
+    let (request_sender, requests) = mpsc::channel(supervisor::REQUESTS);
+    let (notice_sender, notices) = mpsc::channel(supervisor::NOTICES);
+    let (ack_sender, acks) = mpsc::channel(supervisor::ACKS);
+    let epoch = Arc::new(EpochRegister::new(loaded.current_epoch));
+    let (store, store_task) = store::spawn(loaded.image.clone(), disk, Arc::clone(&epoch), ack_sender);
+    let process = Rc::new(Process {
+        clock,
+        epoch,
+        tilt: Arc::default(),
+        node: watch::channel(Arc::new(loaded.node.clone())).0,
+        log_level: watch::channel(loaded.daemon.log_level.name().to_owned()).0,
+        publisher: Publisher::default(),
+        hub: hub_sender,
+        store,
+        resolver: Resolver::new(serve.clone()),
+        notices: notice_sender,
+        monitors: RefCell::default(),
+        peers: RefCell::default(),
+        saves: RefCell::default(),
+    });
+    let context = Context {
+        reader: process.publisher.reader(),
+        supervisor: SupervisorHandle { requests: request_sender, settings: process.node.subscribe() },
+        hub,
+        clock,
+        tilt: Arc::clone(&process.tilt),
+        epoch: Arc::clone(&process.epoch),
+        user: user_of(&loaded.daemon),
+        log_level: process.log_level.subscribe(),
+        facts,
+        limits,
+        counters: Counters::default(),
+        clients: Clients::default(),
+    };
+    let inlets = Inlets { requests, notices, acks, store: store_task };
+    Wired { supervisor: Supervisor::new(process, inlets, stop), context: Arc::new(context), feed }
+}
+
+fn limits_of(settings: &DaemonSettings, max_clients: u64) -> Limits {
+    Limits {
+        max_clients: max_clients as usize,
+        idle_timeout: settings.timeout.into(),
+        keepalive: settings.tcp_keepalive.into(),
+        protected_mode: settings.protected_mode,
+        ..Limits::default()
+    }
+}
+
+fn user_of(settings: &DaemonSettings) -> DefaultUser {
+    let user = &settings.default_user;
+    match () {
+        () if !user.enabled => DefaultUser::Off,
+        () if user.nopass => DefaultUser::Open,
+        () => DefaultUser::Locked(user.passwords.clone()),
+    }
+}
+
+/// A new run id: 40 hex characters.
+pub fn random_id() -> RunId {
+    let bytes: [u8; 20] = rand::rng().random();
+    let text: String = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(hex_digit).collect();
+    RunId::from(text.as_str())
+}
+
+fn hex_digit(value: u8) -> char {
+    char::from_digit(value.into(), 16).expect("four bits are one digit")
+}
+
+async fn end_by_signal(signals: &mut Signals) -> End {
+    let name = signals.end().await;
+    log::log_signal(&format!("Received {name} scheduling shutdown..."));
+    match tokio::time::timeout(GRACE, signals.insist()).await {
+        Ok(()) => End::Insisted,
+        Err(_) => End::Requested(None),
+    }
+}
+
+fn banner() {
+    log(Level::Warning, "oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo");
+    let pid = std::process::id();
+    let version =
+        format!("Redis version={REDIS_VERSION}, bits=64, commit=00000000, modified=0, pid={pid}, just started");
+    log(Level::Warning, &version);
+    log(Level::Warning, "Configuration loaded");
+}
+
+/// The line with mode and port, or the logo in its place.
+fn greet(settings: &DaemonSettings, port: u16) {
+    if settings.logfile.is_none() && std::io::stdout().is_terminal() {
+        log::log_raw(&logo(port));
+    } else {
+        log(Level::Notice, &format!("Running mode=sentinel, port={port}."));
+    }
+}
+
+fn logo(port: u16) -> String {
+    let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
+    format!(
+        "
+        .--.
+       / () \\      sentineld {version} (Redis {REDIS_VERSION} compatible)
+      |  ||  |     Running in sentinel mode
+      |  ||  |     Port: {port}
+     _|__||__|_    PID: {pid}
+    |__________|
+
+"
+    )
+}
+
+fn warn_of_small_backlog(backlog: u32) {
+    const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
+    let limit = fs::read_to_string(SOMAXCONN).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    if let Some(limit) = limit.filter(|limit| *limit < backlog) {
+        let line = format!(
+            "WARNING: The TCP backlog setting of {backlog} cannot be enforced because {SOMAXCONN} is set to the lower \
+             value of {limit}."
+        );
+        log(Level::Warning, &line);
+    }
+}

@@ -1,0 +1,438 @@
+//! The log: one line an event, in stock's form (config.md 6.1).
+//!
+//! ```text
+//! 11118:X 21 Nov 2026 04:45:52.186 # Sentinel ID is 1f96...
+//! ```
+//!
+//! Lines are written where they are made until [`start_writer`] is called, which must come after the process has
+//! forked, since it starts a thread. From then on that thread writes, and a reader that stops reading costs lines, never
+//! time: stock stands still when the pipe behind its stdout is full.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::reload;
+
+use crate::conf::daemon::LogLevel;
+use crate::sentinel::event::Level;
+use crate::sentinel::time::UnixMillis;
+
+/// Longest message, bytes. Stock's buffer has 1024, one of them for the terminator.
+const MAX_MESSAGE: usize = 1023;
+/// Lines that may wait for the writer: a burst of events at a slow disk is kept, a reader that is gone for good is not.
+const MAX_WAITING_LINES: usize = 8192;
+/// Target of lines that stock writes from its signal handlers, which have another head.
+const SIGNAL: &str = "signal-handler";
+/// Target of text that is written as it is.
+const RAW: &str = "raw";
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// Standard output.
+    Stdout,
+    /// Appended to this file, which is opened for each write: after a rotation the next line makes a new file, without
+    /// a signal (config.md 6.5).
+    File(PathBuf),
+}
+
+/// The parts of the installed log that change later.
+struct Installed {
+    writer: LineWriter,
+    threshold: reload::Handle<LevelFilter, Registry>,
+    guard: Mutex<Option<WorkerGuard>>,
+}
+
+static INSTALLED: OnceLock<Installed> = OnceLock::new();
+
+/// Installs the log. Lines below `threshold` are not written; `None` writes nothing at all.
+///
+/// Only the first call of a process counts, so that tests can run many daemons in one.
+pub fn open(threshold: Option<Level>, destination: Destination) {
+    INSTALLED.get_or_init(|| {
+        let writer = LineWriter { sink: Sink { destination, losses: Losses::default() }, thread: Arc::default() };
+        let (filter, handle) = reload::Layer::new(filter_of(threshold));
+        let lines = tracing_subscriber::fmt::Layer::new().event_format(StockLine).with_writer(writer.clone());
+        // Fails only if something else has installed a subscriber; then that one gets the lines.
+        let _ = tracing::subscriber::set_global_default(Registry::default().with(filter).with(lines));
+        Installed { writer, threshold: handle, guard: Mutex::new(None) }
+    });
+}
+
+/// Moves writing to a thread of its own.
+pub fn start_writer() {
+    let Some(installed) = INSTALLED.get() else { return };
+    if let Some(guard) = installed.writer.start_thread(MAX_WAITING_LINES) {
+        *installed.guard.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
+    }
+}
+
+/// Waits, a second at most, until what was logged is written. Later lines may be lost.
+pub fn close() {
+    if let Some(installed) = INSTALLED.get() {
+        drop(installed.guard.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// Changes the lowest level that is written (`SENTINEL CONFIG SET loglevel`); `None` writes nothing.
+pub fn set_threshold(threshold: Option<Level>) {
+    if let Some(installed) = INSTALLED.get() {
+        // Fails only when the subscriber is gone, and it lives as long as the process.
+        let _ = installed.threshold.modify(|filter| *filter = filter_of(threshold));
+    }
+}
+
+/// The lowest level that is written at this `loglevel`.
+pub fn threshold_of(level: LogLevel) -> Option<Level> {
+    match level {
+        LogLevel::Debug => Some(Level::Debug),
+        LogLevel::Verbose => Some(Level::Verbose),
+        LogLevel::Notice => Some(Level::Notice),
+        LogLevel::Warning => Some(Level::Warning),
+        LogLevel::Nothing => None,
+    }
+}
+
+/// Writes one line.
+pub fn log(level: Level, message: &str) {
+    match level {
+        Level::Debug => tracing::trace!("{message}"),
+        Level::Verbose => tracing::debug!("{message}"),
+        Level::Notice => tracing::info!("{message}"),
+        Level::Warning => tracing::warn!("{message}"),
+    }
+}
+
+/// Writes a line as stock's signal handlers do: `PID:signal-handler (UNIXTIME) message`, whatever the level is.
+pub fn log_signal(message: &str) {
+    tracing::error!(target: SIGNAL, "{message}");
+}
+
+/// A date as C's `ctime` writes it, in local time: `Mon Oct  8 16:10:04 2018`.
+pub fn ctime(at: UnixMillis) -> String {
+    let utc = chrono::DateTime::from_timestamp_millis(at.0 as i64).unwrap_or_default();
+    utc.with_timezone(&chrono::Local).format("%a %b %e %H:%M:%S %Y").to_string()
+}
+
+/// Writes text without head, mark and line end: the logo.
+pub fn log_raw(text: &str) {
+    tracing::error!(target: RAW, "{text}");
+}
+
+fn filter_of(threshold: Option<Level>) -> LevelFilter {
+    match threshold {
+        None => LevelFilter::OFF,
+        Some(Level::Debug) => LevelFilter::TRACE,
+        Some(Level::Verbose) => LevelFilter::DEBUG,
+        Some(Level::Notice) => LevelFilter::INFO,
+        Some(Level::Warning) => LevelFilter::WARN,
+    }
+}
+
+/// Stock's line.
+struct StockLine;
+
+impl<S, N> FormatEvent<S, N> for StockLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        if event.metadata().target() == RAW {
+            return writer.write_str(&message.0);
+        }
+        let pid = std::process::id();
+        let now = chrono::Local::now();
+        if event.metadata().target() == SIGNAL {
+            write!(writer, "{pid}:{SIGNAL} ({}) ", now.timestamp())?;
+        } else {
+            let mark = match *event.metadata().level() {
+                tracing::Level::TRACE => '.',
+                tracing::Level::DEBUG => '-',
+                tracing::Level::INFO => '*',
+                tracing::Level::WARN | tracing::Level::ERROR => '#',
+            };
+            write!(writer, "{pid}:X {} {mark} ", stamp(&now))?;
+        }
+        put_printable(&mut writer, &message.0)?;
+        writer.write_char('\n')
+    }
+}
+
+fn stamp(at: &chrono::DateTime<chrono::Local>) -> impl fmt::Display {
+    at.format("%d %b %Y %H:%M:%S%.3f")
+}
+
+/// The message of an event, without the other fields, for which stock's line has no place.
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            value.clone_into(&mut self.0);
+        }
+    }
+}
+
+/// Cuts a message and escapes its control characters: names and addresses come from the network, and a line end among
+/// them would let a node forge lines.
+fn put_printable(writer: &mut impl fmt::Write, message: &str) -> fmt::Result {
+    for c in message[..message.floor_char_boundary(MAX_MESSAGE)].chars() {
+        match c {
+            '\n' => writer.write_str("\\n")?,
+            '\r' => writer.write_str("\\r")?,
+            '\t' => writer.write_str("\\t")?,
+            c if c.is_control() => write!(writer, "\\x{:02x}", u32::from(c))?,
+            c => writer.write_char(c)?,
+        }
+    }
+    Ok(())
+}
+
+/// Writes at once, or hands over to the thread once there is one.
+#[derive(Clone)]
+struct LineWriter {
+    sink: Sink,
+    thread: Arc<OnceLock<NonBlocking>>,
+}
+
+impl LineWriter {
+    /// Moves writing to a thread, which ends some time after the guard is dropped. `None` if there is one already.
+    fn start_thread(&self, max_waiting: usize) -> Option<WorkerGuard> {
+        let (lines, guard) = NonBlockingBuilder::default()
+            .lossy(true)
+            .buffered_lines_limit(max_waiting)
+            .thread_name("log")
+            .finish(self.sink.clone());
+        let counter = lines.error_counter();
+        self.thread.set(lines).ok()?;
+        // The thread was not there before, so neither was its counter.
+        let _ = self.sink.losses.counter.set(counter);
+        Some(guard)
+    }
+}
+
+impl<'a> MakeWriter<'a> for LineWriter {
+    type Writer = Box<dyn Write>;
+
+    fn make_writer(&'a self) -> Box<dyn Write> {
+        match self.thread.get() {
+            Some(thread) => Box::new(thread.clone()),
+            None => Box::new(self.sink.clone()),
+        }
+    }
+}
+
+/// The destination. Each `write` is one whole line.
+#[derive(Clone)]
+struct Sink {
+    destination: Destination,
+    losses: Losses,
+}
+
+/// Lines that the thread never saw, and how many of them the log has already admitted.
+#[derive(Clone, Default)]
+struct Losses {
+    counter: Arc<OnceLock<ErrorCounter>>,
+    admitted: usize,
+}
+
+impl Losses {
+    /// Lines lost since the last call.
+    fn take(&mut self) -> usize {
+        let lost = self.counter.get().map_or(0, ErrorCounter::dropped_lines);
+        let fresh = lost - self.admitted;
+        self.admitted = lost;
+        fresh
+    }
+}
+
+impl Sink {
+    fn put(&self, line: &[u8]) -> io::Result<()> {
+        match &self.destination {
+            Destination::Stdout => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(line)?;
+                stdout.flush()
+            }
+            Destination::File(path) => OpenOptions::new().append(true).create(true).open(path)?.write_all(line),
+        }
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let lost = self.losses.take();
+        let admission = match lost {
+            0 => Ok(()),
+            _ => self.put(loss_line(lost).as_bytes()),
+        };
+        // A log that cannot be written is dropped in silence, as in stock: there is nowhere to say so.
+        let _ = admission.and_then(|()| self.put(line));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn loss_line(lost: usize) -> String {
+    let (pid, now) = (std::process::id(), chrono::Local::now());
+    format!("{pid}:X {} # {lost} log lines were lost: the log was not read or written fast enough\n", stamp(&now))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// Lines logged by `f`, through the real formatter.
+    fn lines(threshold: Option<Level>, f: impl FnOnce()) -> String {
+        let file = tempfile::NamedTempFile::new().expect("temp dir is writable");
+        let destination = Destination::File(file.path().to_owned());
+        let writer = LineWriter { sink: Sink { destination, losses: Losses::default() }, thread: Arc::default() };
+        let layer = tracing_subscriber::fmt::Layer::new().event_format(StockLine).with_writer(writer);
+        let subscriber = Registry::default().with(filter_of(threshold)).with(layer);
+        tracing::subscriber::with_default(subscriber, f);
+        std::fs::read_to_string(file.path()).expect("the log was written")
+    }
+
+    /// `config.md` 143: `^\d+:X \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d\.\d{3} [.\-*#] `
+    fn assert_stock_line(line: &str, mark: char, message: &str) {
+        let (pid, rest) = line.split_once(":X ").expect("PID:X");
+        assert_eq!(pid, std::process::id().to_string());
+        let (stamp, rest) = rest.split_at(24);
+        let shape: String = stamp.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+        let month = &stamp[3..6];
+        assert_eq!(shape.replace(month, "Mon"), "99 Mon 9999 99:99:99.999", "{line}");
+        assert!(
+            month.starts_with(|c: char| c.is_ascii_uppercase()) && month[1..].chars().all(|c| c.is_ascii_lowercase())
+        );
+        assert_eq!(rest, format!(" {mark} {message}"));
+    }
+
+    /// `config.md` 143
+    #[test]
+    fn every_level_has_stocks_line_and_mark() {
+        let text = lines(Some(Level::Debug), || {
+            log(Level::Debug, "one");
+            log(Level::Verbose, "two");
+            log(Level::Notice, "three");
+            log(Level::Warning, "+monitor master m 127.0.0.1 6379 quorum 2");
+        });
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4);
+        assert_stock_line(lines[0], '.', "one");
+        assert_stock_line(lines[1], '-', "two");
+        assert_stock_line(lines[2], '*', "three");
+        assert_stock_line(lines[3], '#', "+monitor master m 127.0.0.1 6379 quorum 2");
+    }
+
+    /// `config.md` 144
+    #[test]
+    fn signal_lines_have_stocks_head() {
+        let text = lines(Some(Level::Warning), || log_signal("Received SIGTERM scheduling shutdown..."));
+        let (head, rest) = text.trim_end().split_once(" (").expect("time in parentheses");
+        assert_eq!(head, format!("{}:signal-handler", std::process::id()));
+        let (time, rest) = rest.split_once(") ").expect("time in parentheses");
+        assert!(time.parse::<u64>().is_ok_and(|t| t > 1_700_000_000), "{time}");
+        assert_eq!(rest, "Received SIGTERM scheduling shutdown...");
+    }
+
+    /// `config.md` 148
+    #[test]
+    fn lines_below_the_threshold_are_not_written() {
+        let text = lines(Some(Level::Warning), || {
+            log(Level::Notice, "+slave x");
+            log(Level::Warning, "+sdown x");
+        });
+        assert!(text.ends_with("# +sdown x\n") && text.lines().count() == 1, "{text}");
+    }
+
+    #[test]
+    fn a_name_with_line_ends_cannot_forge_a_line() {
+        let text = lines(Some(Level::Notice), || log(Level::Notice, "+slave a\r\n1:X forged\x1b[2J\0 \u{85}"));
+        assert_eq!(text.lines().count(), 1);
+        assert!(text.ends_with("* +slave a\\r\\n1:X forged\\x1b[2J\\x00 \\x85\n"), "{text}");
+    }
+
+    #[test]
+    fn long_messages_are_cut_between_characters() {
+        for (letter, written) in [("x", MAX_MESSAGE), ("é", MAX_MESSAGE - 1)] {
+            let mut text = String::new();
+            put_printable(&mut text, &letter.repeat(2000)).expect("strings take everything");
+            assert_eq!(text.len(), written);
+        }
+    }
+
+    /// `config.md` 152
+    #[test]
+    fn a_renamed_file_is_made_anew_by_the_next_line() {
+        let dir = tempfile::tempdir().expect("temp dir is writable");
+        let path = dir.path().join("log");
+        let mut sink = Sink { destination: Destination::File(path.clone()), losses: Losses::default() };
+        sink.write_all(b"one\n").expect("never fails");
+        std::fs::rename(&path, dir.path().join("log.1")).expect("the file exists");
+        sink.write_all(b"two\n").expect("never fails");
+        assert_eq!(std::fs::read_to_string(&path).expect("made anew"), "two\n");
+    }
+
+    /// `config.md` 160
+    #[test]
+    fn a_reader_that_stops_costs_lines_and_not_time() {
+        let dir = tempfile::tempdir().expect("temp dir is writable");
+        let path = dir.path().join("pipe");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("makes a pipe");
+        // Holding both ends, the test decides when there is something to read from.
+        let mut reader = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
+            .open(&path)
+            .expect("opens the pipe");
+        let destination = Destination::File(path);
+        let writer = LineWriter { sink: Sink { destination, losses: Losses::default() }, thread: Arc::default() };
+        let guard = writer.start_thread(16).expect("the first thread");
+        let layer = tracing_subscriber::fmt::Layer::new().event_format(StockLine).with_writer(writer);
+        tracing::subscriber::with_default(Registry::default().with(layer), || {
+            for number in 0..200 {
+                log(Level::Notice, &format!("{number} {}", "x".repeat(1000)));
+            }
+        });
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let mut text = String::new();
+        while !text.contains("log lines were lost") {
+            assert!(Instant::now() < deadline, "nothing was said about lost lines");
+            let mut bytes = [0; 4096];
+            match reader.read(&mut bytes) {
+                Ok(count) => text.push_str(&String::from_utf8_lossy(&bytes[..count])),
+                Err(_) => std::thread::yield_now(),
+            }
+        }
+        assert!(text.contains(" * 0 x") && !text.contains(" * 199 x"));
+        drop(guard);
+    }
+}

@@ -1,0 +1,3 @@
+//! What the operator sees: the log.
+
+pub mod log;
