@@ -1,0 +1,46 @@
+# sentineld. Needs cargo; the demo and the tests also need the programs of Redis, which tests/stock.sh finds.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+CARGO ?= cargo
+CARGO_TARGET_DIR ?= target
+# For the demo: `make demo ARGS=--stock` runs it with redis-sentinel.
+ARGS ?=
+
+TARGET := $(abspath $(CARGO_TARGET_DIR))
+PROGRAM := $(TARGET)/release/sentineld
+STOCK := $(TARGET)/stock
+
+export CARGO_TARGET_DIR := $(TARGET)
+export STOCK_BIN_DIR := $(STOCK)
+
+.PHONY: all program demo test install lint clean stock
+
+all: program
+
+program:
+	$(CARGO) build --release --locked --bin sentineld
+
+demo: stock program
+	$(CARGO) build --locked --quiet --profile test --example demo
+	SENTINELD_BIN=$(PROGRAM) $(TARGET)/debug/examples/demo $(ARGS)
+
+# The demo runs once more at the end, with the program as it would be installed: it ends with 0 or make fails.
+test: stock
+	$(CARGO) test --locked
+	$(MAKE) demo
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --locked --quiet --test tidy
+
+install: program
+	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/sentineld
+	install -D -m 644 sentinel.conf.example $(DESTDIR)$(PREFIX)/share/doc/sentineld/sentinel.conf.example
+
+clean:
+	$(CARGO) clean
+
+stock:
+	@sh tests/stock.sh $(STOCK)

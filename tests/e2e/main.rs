@@ -1,0 +1,15 @@
+//! Real servers, real Sentinels, real failures.
+//!
+//! Every scenario is a function of the kind of Sentinel it runs with. `sentineld` runs all of them; stock runs those
+//! that prove a case cheaply, and all of them with `E2E_ALL_STOCK=1`: a scenario that stock fails is itself wrong.
+
+mod auth;
+mod events;
+mod failover;
+mod masters;
+mod mixed;
+mod restart;
+mod rollback;
+#[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "the demo uses some more of it")]
+mod support;

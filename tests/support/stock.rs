@@ -1,0 +1,16 @@
+//! Finds the programs of the installed Redis. Never installs anything: `tests/stock.sh` does.
+
+use std::path::{Path, PathBuf};
+
+/// The path of `redis-server`, `redis-sentinel` or `redis-cli`: in `STOCK_BIN_DIR`, else in `target/stock`, else in
+/// `PATH`. A test without its oracle proves nothing, so a missing program ends the run.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let given = std::env::var_os("STOCK_BIN_DIR").map(PathBuf::from);
+    let linked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/stock");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = given.into_iter().chain([linked]).chain(std::env::split_paths(&path));
+    let mut candidates = folders.map(|folder| folder.join(name));
+    candidates.find(|candidate| candidate.exists()).unwrap_or_else(|| {
+        panic!("{name} was not found: run tests/stock.sh once, or install the package redis-tools or redis-server")
+    })
+}
