@@ -147,8 +147,12 @@ impl Link {
         self.pubsub = Some(Connection { id, since: now, local: None, last_activity: now });
     }
 
-    /// Notes that the command connection is gone. The down clock goes on.
-    pub fn command_lost(&mut self) -> Option<LinkId> {
+    /// Notes that the command connection is gone. The down clock goes on, or starts now: stock starts it at the next
+    /// attempt to connect, which may be a second away (failover.md 12.3, S3).
+    pub fn command_lost(&mut self, now: Millis) -> Option<LinkId> {
+        if self.command.is_some() {
+            self.health.ping_pending_since.get_or_insert(now);
+        }
         self.health.connected = false;
         self.health.local = None;
         self.health.pending_commands = 0;

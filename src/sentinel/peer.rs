@@ -214,7 +214,7 @@ impl Peer {
             }
             PeerInput::LinkDown(link, error) => {
                 if self.link.command_id() == Some(link) {
-                    self.disconnected();
+                    self.disconnected(now);
                     let what = format!("sentinel {} {} {} #{}", self.id, self.addr.host, self.addr.port, error.0);
                     out.push(PeerOutput::Emit(Event::new(EventKind::CommandLinkReconnection, what)));
                 }
@@ -237,10 +237,10 @@ impl Peer {
                     self.send(Some((master, tag)), tag, command, out);
                 }
             }
-            PeerInput::Moved(addr) => self.moved(addr, out),
+            PeerInput::Moved(addr) => self.moved(addr, now, out),
             PeerInput::SettingsChanged => {
                 if self.link.command.is_some() && self.credentials != credentials(env) {
-                    self.close(out);
+                    self.close(now, out);
                     self.link.allow_attempt();
                 }
             }
@@ -251,7 +251,7 @@ impl Peer {
         let now = env.now.mono;
         self.link.health.refcount = self.watchers.len().max(1) as u32;
         if is_due(self.recycle_at(env), now) {
-            self.close(out);
+            self.close(now, out);
         }
         if is_due(self.connect_at(now), now) {
             self.connect(env, out);
@@ -336,23 +336,23 @@ impl Peer {
         }
     }
 
-    fn moved(&mut self, addr: Addr, out: &mut PeerOutbox) {
+    fn moved(&mut self, addr: Addr, now: Millis, out: &mut PeerOutbox) {
         if self.addr != addr {
             self.addr = addr;
-            self.close(out);
+            self.close(now, out);
             self.link.allow_attempt();
         }
     }
 
-    fn close(&mut self, out: &mut PeerOutbox) {
-        if let Some(link) = self.disconnected() {
+    fn close(&mut self, now: Millis, out: &mut PeerOutbox) {
+        if let Some(link) = self.disconnected(now) {
             out.push(PeerOutput::Close(link));
         }
     }
 
-    fn disconnected(&mut self) -> Option<LinkId> {
+    fn disconnected(&mut self, now: Millis) -> Option<LinkId> {
         self.awaiting.clear();
-        self.link.command_lost()
+        self.link.command_lost(now)
     }
 
     /// Tells the masters at once what they may have to act on, and ages alone now and then.

@@ -9,6 +9,7 @@ use crate::sentinel::event::{Event, EventKind, Level};
 use crate::sentinel::id::{Epoch, ReplyToken, Rev, RunId};
 use crate::sentinel::io::{AdminRequest, Answer, Outbox, Output, SetOption, SpecChange};
 use crate::sentinel::node::NodeNotice;
+use crate::sentinel::time::Millis;
 
 /// Answer to a command whose effect could not be saved. The effect stays, as in stock.
 pub const SAVE_FAILED: &str = "ERR Failed to save config file. Check server logs.";
@@ -35,7 +36,7 @@ impl Monitor {
             return;
         }
         for option in options {
-            self.change_spec(option.change, out);
+            self.change_spec(option.change, env.now.mono, out);
             let payload = format!("{} {}", self.describe(&ServerId::Master, env), option.shown);
             self.emit(EventKind::Set, payload, out);
         }
@@ -43,7 +44,7 @@ impl Monitor {
         self.held_answers.push((rev, from));
     }
 
-    fn change_spec(&mut self, change: SpecChange, out: &mut Outbox) {
+    fn change_spec(&mut self, change: SpecChange, now: Millis, out: &mut Outbox) {
         let spec = &mut self.spec;
         match change {
             SpecChange::DownAfter(ms) => {
@@ -61,11 +62,11 @@ impl Monitor {
             SpecChange::ClientReconfigScript(path) => spec.client_reconfig_script = path,
             SpecChange::AuthPass(password) => {
                 spec.auth_pass = password;
-                self.drop_server_links(out);
+                self.drop_server_links(now, out);
             }
             SpecChange::AuthUser(user) => {
                 spec.auth_user = user;
-                self.drop_server_links(out);
+                self.drop_server_links(now, out);
             }
             SpecChange::RenameCommand { from, to } => {
                 if from.eq_ignore_ascii_case(&to) {
@@ -96,7 +97,7 @@ impl Monitor {
     fn reset(&mut self, env: &Env<'_>, out: &mut Outbox) {
         let now = env.now.mono;
         self.settle_promotion(env, out);
-        self.drop_server_links(out);
+        self.drop_server_links(now, out);
         self.replicas.clear();
         for peer in std::mem::take(&mut self.sentinels).into_keys() {
             out.push(Output::Notify(NodeNotice::UnwatchPeer { peer }));

@@ -99,7 +99,7 @@ impl Monitor {
         let (now, down_after, periods) = (env.now.mono, self.spec.down_after, &env.node.periods);
         let Some(server) = self.server_mut(who) else { return };
         if is_due(server.link.recycle_command_at(down_after, periods), now) {
-            close_command(server, out);
+            close_command(server, now, out);
         }
         if is_due(server.link.recycle_pubsub_at(periods), now) {
             close_pubsub(server, out);
@@ -201,7 +201,7 @@ impl Monitor {
         let Some(who) = self.owner_of(link) else { return };
         let Some(server) = self.server_mut(&who) else { return };
         let kind = if server.link.command_id() == Some(link) {
-            server.link.command_lost();
+            server.link.command_lost(env.now.mono);
             server.forget_outstanding();
             EventKind::CommandLinkReconnection
         } else {
@@ -248,11 +248,11 @@ impl Monitor {
     }
 
     /// Credentials changed: every connection of this master and its replicas is opened anew.
-    pub(super) fn drop_server_links(&mut self, out: &mut Outbox) {
+    pub(super) fn drop_server_links(&mut self, now: Millis, out: &mut Outbox) {
         for server in
             std::iter::once(&mut self.master).chain(self.replicas.values_mut().map(|replica| &mut replica.server))
         {
-            close_links(server, out);
+            close_links(server, now, out);
         }
         self.dirty = true;
     }
@@ -319,9 +319,9 @@ fn connect_at(server: &Server, now: Millis) -> Option<Millis> {
     if server.addr.port == 0 { None } else { server.link.connect_at(WantsPubSub::Yes, now) }
 }
 
-fn close_command(server: &mut Server, out: &mut Outbox) {
+fn close_command(server: &mut Server, now: Millis, out: &mut Outbox) {
     server.forget_outstanding();
-    if let Some(link) = server.link.command_lost() {
+    if let Some(link) = server.link.command_lost(now) {
         out.push(Output::Close(link));
     }
 }
@@ -333,7 +333,7 @@ fn close_pubsub(server: &mut Server, out: &mut Outbox) {
 }
 
 /// Closes both connections of a server.
-pub(super) fn close_links(server: &mut Server, out: &mut Outbox) {
-    close_command(server, out);
+pub(super) fn close_links(server: &mut Server, now: Millis, out: &mut Outbox) {
+    close_command(server, now, out);
     close_pubsub(server, out);
 }

@@ -192,7 +192,7 @@ impl Monitor {
             let key = server.addr.key(env.node);
             let twin = replicas.insert(key, Replica::new(server.recast(Role::Replica, now), now));
             if let Some(mut twin) = twin {
-                close_links(&mut twin.server, out);
+                close_links(&mut twin.server, now, out);
             }
         }
         self.replicas = replicas;

@@ -407,6 +407,19 @@ fn a_killed_master_is_down_after_its_time() {
     assert_eq!(events[..4], ["+sdown", "+odown", "+new-epoch", "+try-failover"]);
 }
 
+/// failover.md 92, 12.3 S3: also when the connection was opened so lately that the next attempt has to wait.
+#[test]
+fn the_down_clock_starts_when_the_connection_breaks() {
+    let mut bench = Bench::new();
+    bench.run(100);
+    bench.events();
+    bench.kill(MASTER);
+    bench.run(1_000);
+    assert_eq!(bench.events(), Vec::<String>::new());
+    bench.run(1);
+    assert_eq!(bench.event_names(), ["+sdown"]);
+}
+
 /// failover.md 144, 155, 157, 165, 166, 167, 194 and 12.1: the leader's events, in order.
 #[test]
 fn the_leader_fails_over_in_stock_s_order() {
