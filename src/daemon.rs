@@ -35,7 +35,8 @@ use crate::publish::Publisher;
 use crate::sentinel::epoch::EpochRegister;
 use crate::sentinel::event::Level;
 use crate::sentinel::id::RunId;
-use crate::server::auth::DefaultUser;
+use crate::server::Renames;
+use crate::server::auth::{Channels, DefaultUser};
 use crate::server::clients::Clients;
 use crate::server::counters::Counters;
 use crate::server::pubsub::Feed;
@@ -158,6 +159,9 @@ impl Daemon {
             let disk = Arc::new(ConfFile::new(conf_file.to_owned()));
             let Wired { mut supervisor, context, feed } =
                 wire(&loaded, clock, disk, serve.handle(), stop, facts, limits);
+            for warning in &loaded.warnings {
+                log(Level::Warning, warning);
+            }
             let identity = if loaded.myid == IdOrigin::Fresh { Identity::Fresh } else { Identity::Known };
             supervisor.start(identity, loaded.masters).await;
             let serving = serve.spawn(server::serve(listeners, context, feed, closes));
@@ -235,8 +239,9 @@ fn wire(
         hub,
         clock,
         tilt: Arc::clone(&process.tilt),
-        epoch: Arc::clone(&process.epoch),
         user: user_of(&loaded.daemon),
+        channels: if loaded.daemon.default_user.all_channels { Channels::All } else { Channels::None },
+        renames: renames_of(&loaded.daemon),
         log_level: process.log_level.subscribe(),
         facts,
         limits,
@@ -264,6 +269,10 @@ fn user_of(settings: &DaemonSettings) -> DefaultUser {
         () if user.nopass => DefaultUser::Open,
         () => DefaultUser::Locked(user.passwords.clone()),
     }
+}
+
+fn renames_of(settings: &DaemonSettings) -> Renames {
+    settings.command_renames.iter().map(|rename| (rename.from.clone(), rename.to.clone())).collect()
 }
 
 /// A new run id: 40 hex characters.

@@ -189,6 +189,7 @@ mod tests {
             b"sentinel monitor my-master ::1 6379 2"
         );
         assert_eq!(bare(b"a b"), br#""a b""#);
+        assert_eq!(bare(b"a\\b"), br#""a\\b""#);
         assert_eq!(bare(b""), br#""""#);
         assert_eq!(bare("pässwörd".as_bytes()), "pässwörd".as_bytes());
         assert_eq!(quoted(b"a\"\\\n\x01\xff"), br#""a\"\\\n\x01\xff""#);

@@ -50,6 +50,8 @@ pub struct Loaded {
     pub masters: Vec<MasterRecord>,
     /// What the next save starts from.
     pub image: ConfImage,
+    /// Lines for the log, level warning: what the file says and does not get.
+    pub warnings: Vec<String>,
 }
 
 /// Where this Sentinel's id comes from.
@@ -324,9 +326,38 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    fn into_loaded(self, sources: &SourceSet, state: SentinelState) -> Loaded {
+    fn warnings(&self, masters: &[MasterRecord]) -> Vec<String> {
+        let scripts = |record: &MasterRecord| {
+            record.spec.notification_script.is_some() || record.spec.client_reconfig_script.is_some()
+        };
+        let mut warnings = Vec::new();
+        if self.requirepass_is_void() {
+            warnings.push(
+                "WARNING: requirepass is not the password of this Sentinel, because the file has a 'user default' \
+                 line that says otherwise. Remove that line to use requirepass."
+                    .to_owned(),
+            );
+        }
+        if self.daemon.unix_socket.is_some() {
+            warnings.push("WARNING: this build does not listen on a unix socket; unixsocket is kept.".to_owned());
+        }
+        for record in masters.iter().filter(|record| scripts(record)) {
+            let name = &record.spec.name;
+            warnings.push(format!("WARNING: this build runs no scripts; those of master {name} are kept."));
+        }
+        warnings
+    }
+
+    /// A save writes a `user default` line, and from then on `requirepass` in the file changes nothing, in stock too.
+    fn requirepass_is_void(&self) -> bool {
+        let Some(password) = &self.requirepass else { return false };
+        let wanted = DefaultUser::with_password(&password.0).passwords;
+        !self.daemon.default_user.passwords.contains(&wanted[0])
+    }
+
+    fn into_loaded(mut self, sources: &SourceSet, state: SentinelState) -> Loaded {
         let mut image = ConfImage::new(&sources.main, state.node.clone(), self.daemon.default_user.clone());
-        for (slot, line) in self.plain {
+        for (slot, line) in self.plain.drain(..) {
             image.set_plain(slot, line);
         }
         let dir = Value::Text(self.daemon.dir.as_os_str().as_encoded_bytes().to_vec()).print("dir");
@@ -342,6 +373,7 @@ impl<'a> Loader<'a> {
             image.set_master(master.clone());
         }
         Loaded {
+            warnings: self.warnings(&state.masters),
             node: state.node,
             myid: state.myid,
             current_epoch: state.current_epoch,

@@ -10,6 +10,8 @@ pub mod supervisor;
 #[cfg(test)]
 mod tests;
 
+use std::time::{Duration, Instant};
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::sentinel::NodeSettings;
@@ -115,15 +117,41 @@ pub struct SupervisorHandle {
 /// Messages that a machine takes at once. What waits beyond that comes after its tick, so that a flood cannot hold the
 /// tick up.
 const BATCH: usize = 256;
-/// How often a late tick may be put off. Each round lets every task that is ready run, so two are enough for a reply to
-/// get from its socket through a peer to a monitor; the rest is for batches that were full.
+/// A tick that comes later than this after its deadline is late: this thread stood still or was busy.
+const LATE: Duration = Duration::from_millis(5);
+/// How often a late tick is put off: in each round the sockets are looked at and every task that is ready runs once,
+/// so a reply needs three to get through its pipe and a peer to a monitor.
+const MIN_ROUNDS: usize = 4;
+/// The same while messages keep coming.
 const MAX_ROUNDS: usize = 8;
 
-/// Adds what is on its way to what has arrived. Before a tick every message counts that could have come earlier: after
-/// a stall the sockets hold replies that no pipe has read yet, and without this a master that did answer would be taken
-/// for one that did not. Stock's event loop looks at its sockets before its timers, too.
+/// Whether a tick is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// Not yet.
+    No,
+    /// It is.
+    OnTime,
+    /// It has been for a while.
+    Late,
+}
+
+impl Due {
+    /// Of a task that wanted to be woken then.
+    fn at(wake: Option<Instant>) -> Due {
+        match wake.and_then(|wake| Instant::now().checked_duration_since(wake)) {
+            None => Due::No,
+            Some(age) if age <= LATE => Due::OnTime,
+            Some(_) => Due::Late,
+        }
+    }
+}
+
+/// Adds what is on its way to what has arrived. Before a late tick every message counts that could have come earlier:
+/// after a stall the sockets hold replies that no pipe has read yet, and without this a master that did answer would be
+/// taken for one that did not. Stock's event loop looks at its sockets before its timers, too.
 async fn gather<M>(mailbox: &mut mpsc::Receiver<M>, messages: &mut Vec<M>) {
-    for _ in 0..MAX_ROUNDS {
+    for round in 0..MAX_ROUNDS {
         tokio::task::yield_now().await;
         let before = messages.len();
         while messages.len() < BATCH
@@ -131,7 +159,7 @@ async fn gather<M>(mailbox: &mut mpsc::Receiver<M>, messages: &mut Vec<M>) {
         {
             messages.push(message);
         }
-        if messages.len() == before {
+        if messages.len() == before && round + 1 >= MIN_ROUNDS {
             return;
         }
     }

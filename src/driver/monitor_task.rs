@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::pipe::{Links, SendError};
 use super::process::Process;
-use super::{Answered, BATCH, MonitorMessage, gather};
+use super::{Answered, BATCH, Due, MonitorMessage, gather};
 use crate::publish::MasterEntry;
 use crate::sentinel::command::RenameMap;
 use crate::sentinel::event::Level;
@@ -97,12 +97,12 @@ impl MonitorTask {
                 }
                 () = tokio::time::sleep_until(wake), if self.wake.is_some() => {}
             }
-            let is_due = self.wake.is_some_and(|wake| wake <= Instant::now());
-            if is_due {
+            let due = Due::at(self.wake);
+            if due == Due::Late {
                 gather(&mut self.mailbox, &mut messages).await;
             }
             let mut inputs: Vec<Input> = messages.drain(..).filter_map(|message| self.input_of(message)).collect();
-            if is_due {
+            if due != Due::No {
                 // Messages go before the tick.
                 inputs.push(Input::Tick);
             }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::pipe::{Links, SendError};
 use super::process::Process;
-use super::{BATCH, MonitorMessage, gather};
+use super::{BATCH, Due, MonitorMessage, gather};
 use crate::sentinel::addr::Addr;
 use crate::sentinel::command::RenameMap;
 use crate::sentinel::id::RunId;
@@ -68,12 +68,12 @@ impl PeerTask {
                 }
                 () = tokio::time::sleep_until(wake), if self.wake.is_some() => {}
             }
-            let is_due = self.wake.is_some_and(|wake| wake <= Instant::now());
-            if is_due {
+            let due = Due::at(self.wake);
+            if due == Due::Late {
                 gather(&mut self.mailbox, &mut messages).await;
             }
             let mut inputs: Vec<PeerInput> = messages.drain(..).filter(|input| self.is_timely(input)).collect();
-            if is_due {
+            if due != Due::No {
                 // As with monitors: messages go before the tick.
                 self.wake = None;
                 inputs.push(PeerInput::Tick);

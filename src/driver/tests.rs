@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 
@@ -77,7 +78,7 @@ impl Rig {
         let epoch = Arc::new(EpochRegister::new(loaded.current_epoch));
         let (acked, acks) = mpsc::channel(supervisor::ACKS);
         let (requests, requested) = mpsc::channel(supervisor::REQUESTS);
-        let (noticed, notices) = mpsc::channel(supervisor::NOTICES);
+        let (notice_sender, notices) = mpsc::channel(supervisor::NOTICES);
         let (stop, stops) = mpsc::channel(1);
         let (store, store_task) = crate::store::spawn(loaded.image, disk.clone(), epoch.clone(), acked);
         let (hub, _, feed) = pubsub::hub();
@@ -91,7 +92,7 @@ impl Rig {
             hub,
             store,
             resolver: Resolver::new(tokio::runtime::Handle::current()),
-            notices: noticed,
+            notices: notice_sender,
             monitors: RefCell::default(),
             peers: RefCell::default(),
             saves: RefCell::default(),
@@ -151,12 +152,12 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
         let port = listener.local_addr().expect("bound").port();
         let pings = Arc::new(AtomicU64::new(0));
-        let count = pings.clone();
+        let (count, subscribers) = (pings.clone(), Arc::new(Mutex::new(Vec::new())));
         // The threads end with the process.
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let count = count.clone();
-                std::thread::spawn(move || serve(stream, &count));
+                let (count, subscribers) = (count.clone(), subscribers.clone());
+                std::thread::spawn(move || serve(stream, &count, &subscribers));
             }
         });
         Server { port, pings }
@@ -167,7 +168,8 @@ impl Server {
     }
 }
 
-fn serve(mut stream: TcpStream, pings: &AtomicU64) -> Option<()> {
+/// Answers until the connection ends. Each PONG comes after a message on every subscription.
+fn serve(mut stream: TcpStream, pings: &AtomicU64, subscribers: &Mutex<Vec<TcpStream>>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     loop {
         let words = read_command(&mut reader)?;
@@ -175,13 +177,20 @@ fn serve(mut stream: TcpStream, pings: &AtomicU64) -> Option<()> {
             "PING" => {
                 pings.fetch_add(1, Ordering::SeqCst);
                 std::thread::sleep(PONG_DELAY);
+                for subscriber in subscribers.lock().ok()?.iter_mut() {
+                    subscriber.write_all(b"*3\r\n$7\r\nmessage\r\n$18\r\n__sentinel__:hello\r\n$1\r\nx\r\n").ok()?;
+                }
+                std::thread::sleep(PONG_DELAY);
                 "+PONG\r\n".to_owned()
             }
             "INFO" => {
                 let info = "# Server\r\nrun_id:0123456789012345678901234567890123456789\r\nrole:master\r\n";
                 format!("${}\r\n{info}\r\n", info.len())
             }
-            "SUBSCRIBE" => "*3\r\n$9\r\nsubscribe\r\n$18\r\n__sentinel__:hello\r\n:1\r\n".to_owned(),
+            "SUBSCRIBE" => {
+                subscribers.lock().ok()?.push(stream.try_clone().ok()?);
+                "*3\r\n$9\r\nsubscribe\r\n$18\r\n__sentinel__:hello\r\n:1\r\n".to_owned()
+            }
             "PUBLISH" => ":1\r\n".to_owned(),
             _ => "+OK\r\n".to_owned(),
         };
@@ -230,6 +239,34 @@ fn messages_go_before_the_tick_so_that_a_stall_takes_nobody_down() {
         }
         assert!(rig.view().instance.last_pong > answered, "the replies arrived");
         assert_eq!(rig.process.hub.published(), events, "nothing was announced, +sdown least of all");
+    });
+}
+
+/// A tick may find its task woken before the sockets were looked at. Then what they hold comes first all the same, also
+/// what a task in between passes on.
+#[test]
+fn what_the_sockets_hold_is_gathered_before_a_tick() {
+    on_control_thread(async {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+        let mut other_end = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
+        let (stream, _) = listener.accept().expect("accepts");
+        stream.set_nonblocking(true).expect("a socket");
+        let mut stream = tokio::net::TcpStream::from_std(stream).expect("a socket");
+        let (read, mut passed_on) = mpsc::channel(1);
+        let (sender, mut mailbox) = mpsc::channel(1);
+        tokio::task::spawn_local(async move { read.send(stream.read_u8().await).await });
+        tokio::task::spawn_local(async move { sender.send(passed_on.recv().await).await });
+        // Both tasks wait now.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        other_end.write_all(b"x").expect("the socket takes it");
+        // As a task, since a `LocalSet` polls its root future out of turn.
+        let gathering = tokio::task::spawn_local(async move {
+            let mut messages = Vec::new();
+            super::gather(&mut mailbox, &mut messages).await;
+            messages
+        });
+        let messages = gathering.await.expect("does not panic");
+        assert!(matches!(messages[..], [Some(Ok(b'x'))]), "{messages:?}");
     });
 }
 

@@ -17,6 +17,16 @@ pub enum DefaultUser {
     Off,
 }
 
+/// Which channels the default user may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Channels {
+    /// `&*`
+    #[default]
+    All,
+    /// `resetchannels`
+    None,
+}
+
 impl DefaultUser {
     /// From `requirepass`; an empty password is none.
     pub fn with_password(password: &[u8]) -> DefaultUser {

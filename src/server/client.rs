@@ -62,14 +62,12 @@ pub(crate) fn auth(session: &mut Session, words: &[Bytes]) -> Value {
     }
 }
 
-/// `HELLO [version [AUTH user password] [SETNAME name]]`. Nothing is applied unless everything is right.
+/// `HELLO [version [AUTH user password] [SETNAME name]]`. Protocol and name are applied only if everything is right; a
+/// right password counts even if a later option is wrong, as in stock.
 pub(crate) fn hello(session: &mut Session, words: &[Bytes]) -> Value {
     match hello_options(session, &words[1..]) {
         Err(refusal) => refusal,
         Ok(options) => {
-            if options.authenticated {
-                session.trust = Trust::Known;
-            }
             if session.trust == Trust::Stranger {
                 return Value::fixed_error(
                     "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH \
@@ -92,11 +90,10 @@ pub(crate) fn hello(session: &mut Session, words: &[Bytes]) -> Value {
 #[derive(Debug, Default)]
 struct HelloOptions {
     protocol: Option<Protocol>,
-    authenticated: bool,
     name: Option<Bytes>,
 }
 
-fn hello_options(session: &Session, words: &[Bytes]) -> Result<HelloOptions, Value> {
+fn hello_options(session: &mut Session, words: &[Bytes]) -> Result<HelloOptions, Value> {
     let mut options = HelloOptions::default();
     let Some((version, mut rest)) = words.split_first() else { return Ok(options) };
     let version = parse_strict(version);
@@ -112,7 +109,7 @@ fn hello_options(session: &Session, words: &[Bytes]) -> Result<HelloOptions, Val
                 if !session.context.user.admits(user, password) {
                     return Err(WRONG_PASSWORD);
                 }
-                options.authenticated = true;
+                session.trust = Trust::Known;
                 rest
             }
             (b"setname", [name, rest @ ..]) => {
@@ -228,7 +225,11 @@ pub(crate) fn unblock(_session: &mut Session, words: &[Bytes]) -> Value {
         (3, _) | (4, Some(b"timeout" | b"error")) if parse_strict(&words[2]).is_some() => Value::Integer(0),
         (3, _) | (4, Some(b"timeout" | b"error")) => NOT_AN_INTEGER,
         (4, _) => Value::fixed_error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
-        _ => SYNTAX_ERROR,
+        _ => Value::echo_error(&[
+            b"ERR unknown subcommand or wrong number of arguments for '",
+            &words[1],
+            b"'. Try CLIENT HELP.",
+        ]),
     }
 }
 

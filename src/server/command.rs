@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
+use super::catalogue::TABLE;
 use super::glob::{Case, matches};
 use super::session::Session;
-use super::table::{self, Entry, TABLE};
+use super::table::{self, Entry};
 use super::write::SYNTAX_ERROR;
 use crate::resp::reply::Value;
 
@@ -27,7 +28,7 @@ pub(crate) fn info(session: &mut Session, words: &[Bytes]) -> Value {
     if words.len() == 2 {
         return all(session, words);
     }
-    Value::Array(words[2..].iter().map(|name| listed(name).map_or(Value::NullArray, describe)).collect())
+    Value::Array(words[2..].iter().map(|name| listed(name).map_or(Value::Null, describe)).collect())
 }
 
 fn listed(name: &[u8]) -> Option<&'static Entry> {
@@ -36,6 +37,7 @@ fn listed(name: &[u8]) -> Option<&'static Entry> {
 
 fn describe(entry: &'static Entry) -> Value {
     let status = |text: &&'static str| Value::Status((*text).into());
+    let subcommands: Vec<Value> = table::subcommands(entry).map(describe).collect();
     let category = |name: &&'static str| Value::Status(format!("@{name}").into());
     Value::Array(vec![
         Value::name(entry.name),
@@ -47,7 +49,8 @@ fn describe(entry: &'static Entry) -> Value {
         Value::Set(entry.categories.iter().map(category).collect()),
         Value::Set(entry.tips.iter().map(|tip| Value::name(tip)).collect()),
         Value::Set(Vec::new()),
-        Value::Array(table::subcommands(entry).map(describe).collect()),
+        // A list of none is a set, as in stock.
+        if subcommands.is_empty() { Value::Set(subcommands) } else { Value::Array(subcommands) },
     ])
 }
 
@@ -102,4 +105,12 @@ pub(crate) fn list(_session: &mut Session, words: &[Bytes]) -> Value {
     Value::Array(
         TABLE.iter().filter(|entry| entry.is_listed() && chosen(entry)).map(|entry| Value::name(entry.name)).collect(),
     )
+}
+
+/// `COMMAND GETKEYS command ...` and `COMMAND GETKEYSANDFLAGS command ...`: no command of a Sentinel has keys.
+pub(crate) fn getkeys(session: &mut Session, words: &[Bytes]) -> Value {
+    match table::find(&words[2..], &session.context.renames) {
+        Ok(_) => Value::fixed_error("ERR The command has no key arguments"),
+        Err(_) => Value::fixed_error("ERR Invalid command specified"),
+    }
 }

@@ -84,6 +84,8 @@ const COMMAND: Lines = &[
     ("(no subcommand)", "Tell everything about every command."),
     ("COUNT", "Tell how many commands there are."),
     ("DOCS [<name> ...]", "Tell what commands do."),
+    ("GETKEYS <command> [<arg> ...]", "Tell which words are keys: none of any command."),
+    ("GETKEYSANDFLAGS <command> [<arg> ...]", "The same."),
     ("INFO [<name> ...]", "Tell everything about commands."),
     ("LIST [FILTERBY (PATTERN <pattern>|ACLCAT <category>|MODULE <name>)]", "Tell the names of commands."),
 ];

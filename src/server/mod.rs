@@ -5,6 +5,7 @@
 //! decides anything about masters, and nothing here can keep a monitor waiting.
 
 pub mod auth;
+mod catalogue;
 mod client;
 pub mod clients;
 mod command;
@@ -34,13 +35,13 @@ use crate::driver::SupervisorHandle;
 use crate::driver::clock::Clock;
 use crate::net::listen;
 use crate::publish::Reader;
-use crate::sentinel::epoch::EpochRegister;
 use crate::sentinel::tilt::TiltRegister;
 use crate::sentinel::time::Millis;
-use auth::DefaultUser;
+use auth::{Channels, DefaultUser};
 use clients::{Clients, OutputLimit};
 use counters::Counters;
 use pubsub::{Feed, Hub};
+pub use table::Renames;
 
 /// The version of Redis that clients are told, because they choose their behaviour by it.
 pub const REDIS_VERSION: &str = "7.0.15";
@@ -108,10 +109,12 @@ pub struct Context {
     pub clock: Clock,
     /// Whether TILT is on.
     pub tilt: Arc<TiltRegister>,
-    /// `current_epoch`
-    pub epoch: Arc<EpochRegister>,
     /// The default user.
     pub user: DefaultUser,
+    /// What it may subscribe to and publish on.
+    pub channels: Channels,
+    /// Commands that go by other names.
+    pub renames: Renames,
     /// `loglevel`, by stock's name.
     pub log_level: watch::Receiver<String>,
     /// For INFO.

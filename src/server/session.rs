@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Context;
-use super::auth::DefaultUser;
+use super::auth::{Channels, DefaultUser};
 use super::clients::Client;
 use super::pubsub::{Kind, OwnSubscriptions};
 use super::read::Snapshots;
@@ -86,7 +86,7 @@ impl Session {
         if words[0].eq_ignore_ascii_case(b"post") || words[0].eq_ignore_ascii_case(b"host:") {
             return Step::End(Ending::Silent);
         }
-        let found = match table::find(words) {
+        let found = match table::find(words, &self.context.renames) {
             Ok(found) => found,
             Err(refusal) => return Step::Reply(refusal),
         };
@@ -106,6 +106,11 @@ impl Session {
     fn refusal(&self, entry: &Entry) -> Option<Value> {
         if self.trust == Trust::Stranger && !entry.is_for_strangers() {
             return Some(Value::fixed_error("NOAUTH Authentication required."));
+        }
+        if self.context.channels == Channels::None && is_for_channels(entry) {
+            return Some(Value::fixed_error(
+                "NOPERM this user has no permissions to access one of the channels used as arguments",
+            ));
         }
         let restricted = self.protocol == Protocol::Resp2 && self.subscriptions.count() > 0;
         if restricted && !is_for_subscribers(entry) {
@@ -139,6 +144,10 @@ fn is_push(reply: &Value) -> bool {
         Value::Several(values) => values.iter().all(is_push),
         _ => false,
     }
+}
+
+fn is_for_channels(entry: &Entry) -> bool {
+    matches!(entry.name, "subscribe" | "psubscribe" | "publish")
 }
 
 fn is_for_subscribers(entry: &Entry) -> bool {

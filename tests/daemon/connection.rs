@@ -51,7 +51,10 @@ async fn hello_applies_nothing_without_the_right_password() {
     client.exchange("HELLO 4", "-NOPROTO unsupported protocol version\r\n").await;
     let wrong = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
     client.exchange("HELLO 3 SETNAME joe AUTH default wrong", wrong).await;
-    client.exchange("AUTH secret", "+OK\r\n").await;
+    client.exchange("PING", "-NOAUTH Authentication required.\r\n").await;
+    // A right password counts even if a later option is wrong.
+    let bad_option = "-ERR Syntax error in HELLO option 'FOO'\r\n";
+    client.exchange("HELLO 3 SETNAME joe AUTH default secret FOO", bad_option).await;
     client.exchange("CLIENT GETNAME", "$-1\r\n").await;
     client.exchange("HELLO 3 SETNAME joe AUTH default secret", greeting("%6", 3, 1)).await;
 }

@@ -17,7 +17,7 @@ async fn answers_simple_commands() {
     client.exchange("SENTINEL myid x", "-ERR wrong number of arguments for 'sentinel|myid' command\r\n").await; // 23
     client.exchange("GET a", "-ERR unknown command 'GET', with args beginning with: 'a' \r\n").await; // 1
     client.exchange("COMMAND COUNT", ":14\r\n").await;
-    client.exchange("COMMAND INFO nope", "*1\r\n*-1\r\n").await;
+    client.exchange("COMMAND INFO nope", "*1\r\n$-1\r\n").await;
     client
         .exchange(
             "COMMAND LIST FILTERBY PATTERN *sub*",
@@ -26,6 +26,11 @@ async fn answers_simple_commands() {
         )
         .await;
     client.exchange("COMMAND DOCS nope", "*0\r\n").await;
+    let ping = "*1\r\n*10\r\n$4\r\nping\r\n:-1\r\n~1\r\n+fast\r\n:0\r\n:0\r\n:0\r\n~2\r\n+@fast\r\n+@connection\r\n~2\r\n\
+                $25\r\nrequest_policy:all_shards\r\n$29\r\nresponse_policy:all_succeeded\r\n~0\r\n~0\r\n";
+    world.resp3_client().await.exchange("COMMAND INFO ping", ping).await;
+    client.exchange("COMMAND GETKEYS ping", "-ERR The command has no key arguments\r\n").await;
+    client.exchange("COMMAND GETKEYS get a", "-ERR Invalid command specified\r\n").await;
     client.exchange("QUIT", "+OK\r\n").await;
     client.expect_end().await;
 }

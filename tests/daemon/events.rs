@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use sentineld::sentinel::event::EventKind;
-use sentineld::server::Limits;
+use sentineld::server::auth::Channels;
 use sentineld::server::clients::OutputLimit;
+use sentineld::server::{Limits, Renames};
 
 use crate::wire::array;
 use crate::world::{Manner, Plan, World, event, master};
@@ -34,6 +35,29 @@ async fn acknowledges_each_subscription() {
     client.exchange("PUNSUBSCRIBE a", "*3\r\n$12\r\npunsubscribe\r\n$1\r\na\r\n:0\r\n").await;
     // 0 left: an ordinary connection again.
     client.exchange("CLIENT GETNAME", "$-1\r\n").await;
+}
+
+/// 209: `user default ... resetchannels`.
+#[tokio::test]
+async fn a_user_without_channels_subscribes_to_none() {
+    let world = World::planned(Plan { channels: Channels::None, ..Plan::default() });
+    let mut client = world.client().await;
+    let refusal = "-NOPERM this user has no permissions to access one of the channels used as arguments\r\n";
+    client.exchange("SUBSCRIBE +sdown", refusal).await;
+    client.exchange("PSUBSCRIBE *", refusal).await;
+    client.exchange("PUBLISH __sentinel__:hello x", refusal).await;
+    client.exchange("PING", "+PONG\r\n").await;
+}
+
+/// config.md 68
+#[tokio::test]
+async fn renamed_commands_go_by_their_new_names() {
+    let renames = Renames::from([("ping".to_owned(), Some("alive".to_owned())), ("role".to_owned(), None)]);
+    let world = World::planned(Plan { renames, ..Plan::default() });
+    let mut client = world.client().await;
+    client.exchange("ALIVE", "+PONG\r\n").await;
+    client.exchange("PING", "-ERR unknown command 'PING', with args beginning with: \r\n").await;
+    client.exchange("ROLE", "-ERR unknown command 'ROLE', with args beginning with: \r\n").await;
 }
 
 /// 183, 184, 188
@@ -114,6 +138,43 @@ async fn a_subscriber_sees_events_and_replies_in_one_order() {
         client.expect("+OK\r\n".to_owned() + &push("+sdown", "three")).await;
         client.ask("SENTINEL RESET *").await;
         client.expect(push("+set", "one") + &push("+set", "two") + ":1\r\n" + &push("+sdown", "three")).await;
+    }
+}
+
+/// The reply waits for events that are still on their way through the hub: it takes more than one turn of its task to
+/// distribute so many.
+#[tokio::test]
+async fn a_reply_overtakes_no_event() {
+    let world = World::new();
+    let before: Vec<_> = (0..1_000).map(|n| event(EventKind::Set, &n.to_string())).collect();
+    world.monitor(master("mymaster", "127.0.0.1", 6379, world.now()), Manner { before, ..Manner::default() });
+    let mut client = world.resp3_client().await;
+    client.exchange("SUBSCRIBE +set", ">3\r\n$9\r\nsubscribe\r\n$4\r\n+set\r\n:1\r\n").await;
+    client.ask("SENTINEL FAILOVER mymaster").await;
+    for n in 0..1_000 {
+        let frame = String::from_utf8(array(&["message", "+set", &n.to_string()])).unwrap();
+        client.expect(frame.replacen('*', ">", 1)).await;
+    }
+    client.expect("+OK\r\n").await;
+}
+
+#[tokio::test]
+async fn subscriptions_end_with_their_connection() {
+    let world = World::new();
+    let mut client = world.client().await;
+    let mut subscriber = world.resp3_client().await;
+    subscriber.exchange("SUBSCRIBE a", ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n").await;
+    subscriber.exchange("PSUBSCRIBE b", ">3\r\n$10\r\npsubscribe\r\n$1\r\nb\r\n:2\r\n").await;
+    client.ask("INFO stats").await;
+    assert!(client.bulk().await.contains("pubsub_channels:1\r\npubsub_patterns:1\r\n"));
+    drop(subscriber);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+    loop {
+        client.ask("INFO stats").await;
+        if client.bulk().await.contains("pubsub_channels:0\r\npubsub_patterns:0\r\n") {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "subscriptions outlive their connection");
     }
 }
 

@@ -8,14 +8,14 @@ use sentineld::driver::{Answered, MonitorMessage, SupervisorHandle, SupervisorRe
 use sentineld::net::listen;
 use sentineld::publish::{MasterEntry, Publisher};
 use sentineld::sentinel::NodeSettings;
-use sentineld::sentinel::epoch::EpochRegister;
 use sentineld::sentinel::event::{Event, EventKind};
 use sentineld::sentinel::id::{Epoch, MasterName, RunId};
 use sentineld::sentinel::io::{AdminRequest, Answer};
 use sentineld::sentinel::monitor::view::{InstanceView, MasterView, ReplicaView, SentinelView, ServerView};
 use sentineld::sentinel::tilt::TiltRegister;
 use sentineld::sentinel::time::Millis;
-use sentineld::server::auth::DefaultUser;
+use sentineld::server::Renames;
+use sentineld::server::auth::{Channels, DefaultUser};
 use sentineld::server::clients::Clients;
 use sentineld::server::counters::Counters;
 use sentineld::server::pubsub::{self, HubSender};
@@ -31,6 +31,8 @@ pub(crate) const PEER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 pub(crate) struct Plan {
     pub(crate) limits: Limits,
     pub(crate) user: DefaultUser,
+    pub(crate) channels: Channels,
+    pub(crate) renames: Renames,
     pub(crate) settings: NodeSettings,
     /// Where to listen, and where clients connect to.
     pub(crate) host: [u8; 4],
@@ -41,6 +43,8 @@ impl Default for Plan {
         Plan {
             limits: Limits::default(),
             user: DefaultUser::Open,
+            channels: Channels::All,
+            renames: Renames::new(),
             settings: NodeSettings::new(RunId::from(MYID)),
             host: [127, 0, 0, 1],
         }
@@ -113,8 +117,9 @@ impl World {
             hub: subscriptions,
             clock,
             tilt: tilt.clone(),
-            epoch: Arc::new(EpochRegister::default()),
             user: plan.user,
+            channels: plan.channels,
+            renames: plan.renames,
             log_level: watch::channel("notice".to_owned()).1,
             facts: Facts {
                 run_id: "c".repeat(40),

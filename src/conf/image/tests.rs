@@ -95,6 +95,18 @@ fn the_users_part_keeps_its_shape() {
     assert_eq!(rendered(&again.image, 1), expected);
 }
 
+/// config.md 117
+#[test]
+fn another_replica_takes_the_place_of_one_that_is_gone() {
+    let mut loaded = loaded("sentinel known-slave m 1.2.3.5 6\n# tail\nsentinel monitor m 1.2.3.4 5 1\n");
+    let mut master = loaded.masters[0].clone();
+    master.replicas = vec![Addr::new("1.2.3.6", 6), Addr::new("1.2.3.7", 6)];
+    loaded.image.set_master(master);
+    let text = rendered(&loaded.image, 0);
+    assert!(text.starts_with("sentinel known-replica m 1.2.3.6 6\n# tail\nsentinel monitor m"), "{text}");
+    assert!(text.contains("leader-epoch m 0\nsentinel known-replica m 1.2.3.7 6\n"), "{text}");
+}
+
 /// config.md 119
 #[test]
 fn removing_a_master_removes_its_lines_and_no_comment() {

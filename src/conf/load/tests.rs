@@ -260,6 +260,9 @@ fn the_daemon_gets_what_it_needs() {
 fn a_user_line_overrides_requirepass() {
     let loaded = load("requirepass foo\nuser default on >bar ~* &* +@all");
     assert_eq!(loaded.daemon.default_user.passwords, DefaultUser::with_password(b"bar").passwords);
+    assert!(loaded.warnings[0].contains("requirepass"), "the file looks as if foo counted");
+    assert!(load("requirepass foo\nuser default on >foo ~* &* +@all").warnings.is_empty());
+    assert!(load("requirepass foo").warnings.is_empty());
     assert!(fatal("user default on nopass +@all\nuser default off").1.contains("Duplicate user found"));
     let all = load("user default on nopass +@all\nacl-pubsub-default allchannels");
     assert!(all.daemon.default_user.all_channels);
