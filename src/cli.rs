@@ -172,7 +172,7 @@ mod tests {
 
     fn parsed(args: &[&str]) -> Invocation {
         let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-        parse(&args, Path::new("/work/dir"))
+        parse(&args, Path::new("/srv/dir"))
     }
 
     fn run(args: &[&str]) -> (Option<String>, Stdin, String) {
@@ -206,7 +206,7 @@ mod tests {
     /// config.md 4, 5, 8
     #[test]
     fn the_file_is_made_absolute() {
-        assert_eq!(run(&["../s.conf"]).0.as_deref(), Some("/work/s.conf"));
+        assert_eq!(run(&["../s.conf"]).0.as_deref(), Some("/srv/s.conf"));
         assert_eq!(run(&["/a/./b/../s.conf"]).0.as_deref(), Some("/a/s.conf"));
         assert_eq!(run(&[]).0, None);
         assert_eq!(run(&["--port", "1"]), (None, Stdin::Unused, "port \"1\" ".to_owned()));
@@ -243,7 +243,7 @@ mod tests {
     fn a_dash_at_either_end_is_standard_input() {
         assert_eq!(run(&["-"]), (None, Stdin::Read, String::new()));
         assert_eq!(run(&["f", "-"]).1, Stdin::Read);
-        assert_eq!(run(&["f", "--port", "1", "-"]), (Some("/work/dir/f".into()), Stdin::Read, "port \"1\" ".into()));
+        assert_eq!(run(&["f", "--port", "1", "-"]), (Some("/srv/dir/f".into()), Stdin::Read, "port \"1\" ".into()));
         assert_eq!(run(&["f", "-", "--port", "1"]).1, Stdin::Unused);
         assert_eq!(options(&["f", "-", "--port", "1"]), "\"-\" \nport \"1\" ");
         assert_eq!(run(&["-", "--port", "1"]).1, Stdin::Read);

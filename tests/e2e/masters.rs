@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::support::Kind;
 use crate::support::cluster::{Cluster, Plan};
-use crate::support::wait::seconds;
+use crate::support::wait::{seconds, wait_until};
 
 /// failover.md 29, 129: one connection per peer, votes per master.
 #[test]
@@ -12,11 +12,10 @@ fn one_of_two_masters_dies() {
     let kind = Kind::under_test();
     let plan = Plan { masters: vec!["mymaster", "resque"], replicas: 1, ..Plan::three(kind) };
     let mut cluster = Cluster::start(&plan);
-    for sentinel in &cluster.sentinels {
-        for peer in sentinel.peers("resque") {
-            assert_eq!(peer.field("link-refcount"), Some("2"), "a peer of two masters has one link");
-        }
-    }
+    wait_until(seconds(5), "a peer of two masters has one link", || {
+        let mut peers = cluster.sentinels.iter().flat_map(|sentinel| sentinel.peers("resque"));
+        peers.all(|peer| peer.field("link-refcount") == Some("2"))
+    });
     let healthy = cluster.groups[0].servers[0].port;
     let old = cluster.groups[1].servers[0].port;
     let start = Instant::now();

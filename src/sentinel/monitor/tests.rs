@@ -1,4 +1,5 @@
-//! One monitor among servers and peers that answer at once, on a clock that the test moves.
+//! One monitor among servers and peers that answer at once, on a clock that the test moves. More than 600 lines, because
+//! every scenario speaks through the same small world at the top.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
