@@ -83,7 +83,7 @@ pub fn run(loaded: Loaded, conf_file: &Path) -> ExitCode {
 /// Opens the log as the configuration says.
 pub fn open_log(settings: &DaemonSettings) {
     let destination = settings.logfile.clone().map_or(Destination::Stdout, Destination::File);
-    log::open(log::threshold_of(settings.log_level), destination);
+    log::open(settings.log_level.threshold(), destination);
 }
 
 /// Why the process ends.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::plain::Value;
 use super::user::DefaultUser;
+use crate::sentinel::event::Level;
 
 /// `loglevel`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +32,17 @@ impl LogLevel {
             LogLevel::Notice => "notice",
             LogLevel::Warning => "warning",
             LogLevel::Nothing => "nothing",
+        }
+    }
+
+    /// The lowest level of the lines that are written; `None` writes none.
+    pub fn threshold(self) -> Option<Level> {
+        match self {
+            LogLevel::Debug => Some(Level::Debug),
+            LogLevel::Verbose => Some(Level::Verbose),
+            LogLevel::Notice => Some(Level::Notice),
+            LogLevel::Warning => Some(Level::Warning),
+            LogLevel::Nothing => None,
         }
     }
 

@@ -7,8 +7,6 @@ pub mod pipe;
 pub mod process;
 pub mod resolver;
 pub mod supervisor;
-#[cfg(test)]
-mod tests;
 
 use std::time::{Duration, Instant};
 
@@ -162,5 +160,45 @@ async fn gather<M>(mailbox: &mut mpsc::Receiver<M>, messages: &mut Vec<M>) {
         if messages.len() == before && round + 1 >= MIN_ROUNDS {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    use tokio::io::AsyncReadExt;
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    /// A tick may find its task woken before the sockets were looked at. Then what they hold comes first all the same, also
+    /// what a task in between passes on.
+    #[test]
+    fn what_the_sockets_hold_is_gathered_before_a_tick() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(LocalSet::new().run_until(async {
+            let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+            let mut other_end = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
+            let (stream, _) = listener.accept().expect("accepts");
+            stream.set_nonblocking(true).expect("a socket");
+            let mut stream = tokio::net::TcpStream::from_std(stream).expect("a socket");
+            let (read, mut passed_on) = mpsc::channel(1);
+            let (sender, mut mailbox) = mpsc::channel(1);
+            tokio::task::spawn_local(async move { read.send(stream.read_u8().await).await });
+            tokio::task::spawn_local(async move { sender.send(passed_on.recv().await).await });
+            // Both tasks wait now.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            other_end.write_all(b"x").expect("the socket takes it");
+            // As a task, since a `LocalSet` polls its root future out of turn.
+            let gathering = tokio::task::spawn_local(async move {
+                let mut messages = Vec::new();
+                gather(&mut mailbox, &mut messages).await;
+                messages
+            });
+            let messages = gathering.await.expect("does not panic");
+            assert!(matches!(messages[..], [Some(Ok(b'x'))]), "{messages:?}");
+        }));
     }
 }

@@ -18,7 +18,6 @@ use super::monitor_task::MonitorTask;
 use super::peer_task::PeerTask;
 use super::process::Process;
 use super::{Answered, MonitorMessage, NodeChange, SupervisorRequest};
-use crate::conf::daemon::LogLevel;
 use crate::sentinel::NodeSettings;
 use crate::sentinel::addr::Addr;
 use crate::sentinel::event::{Event, EventKind, Level};
@@ -30,7 +29,7 @@ use crate::sentinel::peer::PeerInput;
 use crate::sentinel::tilt::TiltGuard;
 use crate::sentinel::time::Periods;
 use crate::store::file::SaveError;
-use crate::store::{Ack, Change, Owner};
+use crate::store::{Ack, Change, LogLevel, Owner};
 use crate::telemetry::log::{self, log};
 
 /// Requests that may wait: one a client connection at most, and those wait in turn.
@@ -237,7 +236,7 @@ impl Supervisor {
     fn change_log_level(&mut self, name: &str) {
         // Names were checked when the command was parsed.
         let Some(level) = LogLevel::parse(name) else { return };
-        log::set_threshold(log::threshold_of(level));
+        log::set_threshold(level.threshold());
         self.process.log_level.send_replace(level.name().to_owned());
         self.commit(Change::LogLevel(level));
     }

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task;
 use tokio::time::{Instant, sleep_until};
 
-use crate::conf::daemon::LogLevel;
+pub use crate::conf::daemon::LogLevel;
 use crate::conf::error::strerror;
 use crate::conf::image::ConfImage;
 use crate::sentinel::NodeSettings;

@@ -24,7 +24,6 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::reload;
 
-use crate::conf::daemon::LogLevel;
 use crate::sentinel::event::Level;
 use crate::sentinel::time::UnixMillis;
 
@@ -90,17 +89,6 @@ pub fn set_threshold(threshold: Option<Level>) {
     if let Some(installed) = INSTALLED.get() {
         // Fails only when the subscriber is gone, and it lives as long as the process.
         let _ = installed.threshold.modify(|filter| *filter = filter_of(threshold));
-    }
-}
-
-/// The lowest level that is written at this `loglevel`.
-pub fn threshold_of(level: LogLevel) -> Option<Level> {
-    match level {
-        LogLevel::Debug => Some(Level::Debug),
-        LogLevel::Verbose => Some(Level::Verbose),
-        LogLevel::Notice => Some(Level::Notice),
-        LogLevel::Warning => Some(Level::Warning),
-        LogLevel::Nothing => None,
     }
 }
 

@@ -10,27 +10,26 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 
-use super::clock::Clock;
-use super::process::Process;
-use super::resolver::Resolver;
-use super::supervisor::{self, Asker, Identity, Inlets, Supervisor};
-use super::{Answered, NodeChange, SupervisorRequest};
-use crate::conf::files::NoFiles;
-use crate::conf::load::{self, SourceSet};
-use crate::publish::{Publisher, Reader};
-use crate::sentinel::addr::Addr;
-use crate::sentinel::epoch::EpochRegister;
-use crate::sentinel::id::{Epoch, MasterName, Rev, RunId};
-use crate::sentinel::io::Answer;
-use crate::sentinel::monitor::record::{MasterRecord, MasterSpec};
-use crate::sentinel::monitor::view::MasterView;
-use crate::sentinel::time::Periods;
-use crate::server::pubsub::{self, Feed};
-use crate::store::file::{Disk, SaveError};
+use sentineld::conf::files::NoFiles;
+use sentineld::conf::load::{self, SourceSet};
+use sentineld::driver::clock::Clock;
+use sentineld::driver::process::Process;
+use sentineld::driver::resolver::Resolver;
+use sentineld::driver::supervisor::{self, Asker, Identity, Inlets, Supervisor};
+use sentineld::driver::{Answered, NodeChange, SupervisorRequest};
+use sentineld::publish::{Publisher, Reader};
+use sentineld::sentinel::addr::Addr;
+use sentineld::sentinel::epoch::EpochRegister;
+use sentineld::sentinel::id::{Epoch, MasterName, Rev, RunId};
+use sentineld::sentinel::io::Answer;
+use sentineld::sentinel::monitor::record::{MasterRecord, MasterSpec};
+use sentineld::sentinel::monitor::view::MasterView;
+use sentineld::sentinel::time::Periods;
+use sentineld::server::pubsub::{self, Feed};
+use sentineld::store::file::{Disk, SaveError};
 
 /// A file in memory that can be made to refuse.
 #[derive(Default)]
@@ -80,7 +79,7 @@ impl Rig {
         let (requests, requested) = mpsc::channel(supervisor::REQUESTS);
         let (notice_sender, notices) = mpsc::channel(supervisor::NOTICES);
         let (stop, stops) = mpsc::channel(1);
-        let (store, store_task) = crate::store::spawn(loaded.image, disk.clone(), epoch.clone(), acked);
+        let (store, store_task) = sentineld::store::spawn(loaded.image, disk.clone(), epoch.clone(), acked);
         let (hub, _, feed) = pubsub::hub();
         let process = Rc::new(Process {
             clock: Clock::new(),
@@ -239,34 +238,6 @@ fn messages_go_before_the_tick_so_that_a_stall_takes_nobody_down() {
         }
         assert!(rig.view().instance.last_pong > answered, "the replies arrived");
         assert_eq!(rig.process.hub.published(), events, "nothing was announced, +sdown least of all");
-    });
-}
-
-/// A tick may find its task woken before the sockets were looked at. Then what they hold comes first all the same, also
-/// what a task in between passes on.
-#[test]
-fn what_the_sockets_hold_is_gathered_before_a_tick() {
-    on_control_thread(async {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
-        let mut other_end = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
-        let (stream, _) = listener.accept().expect("accepts");
-        stream.set_nonblocking(true).expect("a socket");
-        let mut stream = tokio::net::TcpStream::from_std(stream).expect("a socket");
-        let (read, mut passed_on) = mpsc::channel(1);
-        let (sender, mut mailbox) = mpsc::channel(1);
-        tokio::task::spawn_local(async move { read.send(stream.read_u8().await).await });
-        tokio::task::spawn_local(async move { sender.send(passed_on.recv().await).await });
-        // Both tasks wait now.
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        other_end.write_all(b"x").expect("the socket takes it");
-        // As a task, since a `LocalSet` polls its root future out of turn.
-        let gathering = tokio::task::spawn_local(async move {
-            let mut messages = Vec::new();
-            super::gather(&mut mailbox, &mut messages).await;
-            messages
-        });
-        let messages = gathering.await.expect("does not panic");
-        assert!(matches!(messages[..], [Some(Ok(b'x'))]), "{messages:?}");
     });
 }
 
