@@ -500,6 +500,16 @@ impl Monitor {
         true
     }
 
+    /// Ends an attempt whose epoch is not newer than the configuration just adopted: what it would announce is old.
+    pub(super) fn abort_overtaken(&mut self, env: &Env<'_>, out: &mut Outbox) {
+        let overtaken = self.failover.state.epoch().is_some_and(|epoch| epoch <= self.config_epoch);
+        if overtaken {
+            let elected = !matches!(self.failover.state, FailoverState::WaitStart { .. });
+            let event = if elected { EventKind::AbortReplicaTimeout } else { EventKind::AbortNotElected };
+            self.abort(event, env, out);
+        }
+    }
+
     /// Gives the attempt up. The delay until the next one runs from its start.
     fn abort(&mut self, event: EventKind, env: &Env<'_>, out: &mut Outbox) -> bool {
         self.failover.state = FailoverState::Idle;

@@ -139,8 +139,15 @@ impl Monitor {
     /// Follows a configuration that is newer than ours. The same address under a newer epoch changes only the epoch.
     fn adopt_config(&mut self, hello: &Hello, master: Addr, env: &Env<'_>, out: &mut Outbox) {
         assert!(hello.config_epoch > self.config_epoch, "config epochs grow");
+        // A promotion of ours may have been announced: what is newer replaces the promoted address, not the one before
+        // (stock compares with the one before, and then gives its promoted replica an epoch that names another).
+        self.settle_promotion(env, out);
+        if hello.config_epoch <= self.config_epoch {
+            return;
+        }
         self.config_epoch = hello.config_epoch;
         if self.master.addr.same_as(&master) {
+            self.abort_overtaken(env, out);
             self.persist(env, out);
         } else {
             self.follow_config(self.describe_sentinel(&hello.id, env), master, env, out);

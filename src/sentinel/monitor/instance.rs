@@ -123,6 +123,9 @@ impl Server {
         let Server { addr, mut link, info_at, info, infos_outstanding, hello, .. } = self;
         link.restart(now);
         let hello = HelloPace { due: now, ..hello };
+        // What a replica's last INFO said of priority and offset is forgotten with its old part, so that INFO is not
+        // fresh: it would be chosen by defaults (failover.md 146, 148).
+        let info_at = info_at.filter(|_| role == Role::Master);
         Server {
             link,
             info_at,

@@ -865,6 +865,40 @@ fn reset_in_the_middle_keeps_the_announced_address() {
     assert_eq!((record.addr.port, record.config_epoch), (6380, Epoch(1)));
 }
 
+/// failover.md I9: a newer configuration that names the address we are failing over from replaces the promoted one.
+#[test]
+fn a_newer_configuration_in_the_middle_replaces_the_announced_address() {
+    let mut bench = Bench::with_peers();
+    bench.elect_me(1);
+    bench.servers.get_mut(OTHER_REPLICA).expect("there").obeys = false;
+    bench.servers.get_mut(REPLICA).expect("there").offset = 11;
+    bench.kill(MASTER);
+    bench.run(1_200);
+    assert!(matches!(bench.monitor.failover.state, FailoverState::ReconfReplicas { .. }));
+    bench.hello(PEER_A, 26380, 2, 6379, 2);
+    let record = bench.monitor.record();
+    assert_eq!((record.addr.port, record.config_epoch), (6379, Epoch(2)));
+    assert_eq!(bench.monitor.current_addr().port, 6379);
+    assert_eq!(record.replicas.len(), 2);
+}
+
+/// failover.md I3: an attempt that a newer configuration has overtaken ends, even if that names the same address.
+#[test]
+fn an_overtaken_attempt_announces_nothing() {
+    let mut bench = Bench::with_peers();
+    bench.elect_me(1);
+    bench.servers.get_mut(REPLICA).expect("there").obeys = false;
+    bench.servers.get_mut(REPLICA).expect("there").offset = 11;
+    bench.kill(MASTER);
+    bench.run(1_200);
+    assert!(matches!(bench.monitor.failover.state, FailoverState::WaitPromotion { .. }));
+    bench.hello(PEER_A, 26380, 2, 6379, 2);
+    assert_eq!(bench.monitor.failover.state, FailoverState::Idle);
+    bench.servers.get_mut(REPLICA).expect("there").obeys = true;
+    bench.run(10_000);
+    assert!(bench.monitor.record().config_epoch >= Epoch(2));
+}
+
 /// failover.md 182, 183, 185, 187, I14
 #[test]
 fn a_stall_suspends_judgement() {

@@ -1,0 +1,72 @@
+//! I3: leader, config and current epoch never decrease: on disk for ever, in memory while a process lives.
+
+use std::collections::BTreeMap;
+
+use sentineld::sentinel::id::Epoch;
+
+use super::{Checker, Facts, Observation};
+use crate::disk::Image;
+
+/// Highest values seen.
+#[derive(Debug, Default)]
+pub struct NoWayBack {
+    disk_current: BTreeMap<usize, Epoch>,
+    disk: BTreeMap<(usize, String), (Epoch, Epoch)>,
+    memory_current: BTreeMap<usize, Epoch>,
+    memory: BTreeMap<(usize, usize), (Epoch, Epoch)>,
+}
+
+impl NoWayBack {
+    fn image(&mut self, node: usize, image: &Image) -> Result<(), String> {
+        let current = self.disk_current.entry(node).or_default();
+        if image.epoch < *current {
+            return Err(format!("n{node}: current-epoch on disk goes from {current} back to {}", image.epoch));
+        }
+        *current = image.epoch;
+        for (name, record) in &image.records {
+            let highest = self.disk.entry((node, name.to_string())).or_default();
+            if record.leader_epoch < highest.0 || record.config_epoch < highest.1 {
+                return Err(format!(
+                    "n{node}: leader-epoch and config-epoch of {name} on disk go from {highest:?} back to ({}, {})",
+                    record.leader_epoch, record.config_epoch
+                ));
+            }
+            *highest = (record.leader_epoch, record.config_epoch);
+        }
+        Ok(())
+    }
+}
+
+impl Checker for NoWayBack {
+    fn rule(&self) -> &'static str {
+        "I3: epochs never decrease"
+    }
+
+    fn see(&mut self, seen: &Observation<'_>, _facts: &Facts) -> Result<(), String> {
+        match seen {
+            Observation::Started { node, image } => {
+                self.memory_current.insert(*node, image.epoch);
+                self.memory.retain(|(owner, _), _| owner != node);
+                self.image(*node, image)
+            }
+            Observation::Synced { node, image } => self.image(*node, image),
+            Observation::Published { node, master, view, epoch } => {
+                let current = self.memory_current.entry(*node).or_default();
+                if *epoch < *current {
+                    return Err(format!("n{node}: current epoch goes from {current} back to {epoch}"));
+                }
+                *current = *epoch;
+                let highest = self.memory.entry((*node, *master)).or_default();
+                if view.leader_epoch < highest.0 || view.config_epoch < highest.1 {
+                    return Err(format!(
+                        "n{node}: leader and config epoch of m{master} go from {highest:?} back to ({}, {})",
+                        view.leader_epoch, view.config_epoch
+                    ));
+                }
+                *highest = (view.leader_epoch, view.config_epoch);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! I9: a master's config epoch means one address, everywhere and for ever. Epochs of forced failovers are excepted.
+
+use std::collections::BTreeMap;
+
+use sentineld::sentinel::id::Epoch;
+
+use super::{Checker, Facts, Observation};
+
+/// Who said it first, host and port, by master and config epoch.
+#[derive(Debug, Default)]
+pub struct OneAddress(BTreeMap<(usize, Epoch), (String, String, u16)>);
+
+impl OneAddress {
+    fn says(
+        &mut self,
+        (medium, node): (&str, usize),
+        master: usize,
+        epoch: Epoch,
+        (host, port): (&str, u16),
+        facts: &Facts,
+    ) -> Result<(), String> {
+        let Some((first, known_host, known_port)) = self.0.get(&(master, epoch)) else {
+            self.0.insert((master, epoch), (format!("{medium} of n{node}"), host.to_owned(), port));
+            return Ok(());
+        };
+        if (known_host.as_str(), *known_port) == (host, port) || facts.forced_epochs.contains(&(master, epoch)) {
+            return Ok(());
+        }
+        Err(format!(
+            "m{master} at epoch {epoch}: {first} says {known_host}:{known_port}, {medium} of n{node} says {host}:{port}"
+        ))
+    }
+}
+
+impl Checker for OneAddress {
+    fn rule(&self) -> &'static str {
+        "I9: one address per master and config epoch"
+    }
+
+    fn see(&mut self, seen: &Observation<'_>, facts: &Facts) -> Result<(), String> {
+        match seen {
+            Observation::Published { node, master, view, .. } => {
+                let address = (view.current_host.as_str(), view.current_port);
+                self.says(("view", *node), *master, view.config_epoch, address, facts)
+            }
+            Observation::Announced { node, master, hello, .. } => {
+                let address = (hello.master_host.as_str(), hello.master_port);
+                self.says(("hello", *node), *master, hello.config_epoch, address, facts)
+            }
+            Observation::Synced { node, image } => {
+                for (master, record) in image.records.values().enumerate() {
+                    let address = (&*record.addr.host, record.addr.port);
+                    self.says(("file", *node), master, record.config_epoch, address, facts)?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! I10: the address changes only together with a larger config epoch, for what readers see and for what is on disk.
+
+use std::collections::BTreeMap;
+
+use sentineld::sentinel::id::Epoch;
+
+use super::{Checker, Facts, Observation};
+
+/// Newest epoch and address.
+#[derive(Debug, Default)]
+pub struct NewerOnly {
+    memory: BTreeMap<(usize, usize), (Epoch, String, u16)>,
+    disk: BTreeMap<(usize, usize), (Epoch, String, u16)>,
+}
+
+fn changed(known: &mut (Epoch, String, u16), epoch: Epoch, (host, port): (&str, u16)) -> Result<(), String> {
+    let same = (known.1.as_str(), known.2) == (host, port);
+    if epoch <= known.0 && !same {
+        return Err(format!("{}:{} at epoch {} became {host}:{port} at epoch {epoch}", known.1, known.2, known.0));
+    }
+    known.0 = epoch;
+    if !same {
+        (known.1, known.2) = (host.to_owned(), port);
+    }
+    Ok(())
+}
+
+impl Checker for NewerOnly {
+    fn rule(&self) -> &'static str {
+        "I10: a new address needs a newer epoch"
+    }
+
+    fn see(&mut self, seen: &Observation<'_>, _facts: &Facts) -> Result<(), String> {
+        match seen {
+            Observation::Started { node, .. } => {
+                self.memory.retain(|(owner, _), _| owner != node);
+                Ok(())
+            }
+            Observation::Published { node, master, view, .. } => {
+                let address = (view.current_host.as_str(), view.current_port);
+                let first = || (view.config_epoch, view.current_host.clone(), view.current_port);
+                let known = self.memory.entry((*node, *master)).or_insert_with(first);
+                changed(known, view.config_epoch, address).map_err(|story| format!("n{node} m{master}: {story}"))
+            }
+            Observation::Synced { node, image } => {
+                for (master, record) in image.records.values().enumerate() {
+                    let address = (&*record.addr.host, record.addr.port);
+                    let first = || (record.config_epoch, record.addr.host.to_string(), record.addr.port);
+                    let known = self.disk.entry((*node, master)).or_insert_with(first);
+                    changed(known, record.config_epoch, address)
+                        .map_err(|story| format!("file of n{node} m{master}: {story}"))?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}

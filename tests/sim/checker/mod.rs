@@ -1,0 +1,289 @@
+//! What must hold at every moment of every run: one invariant per file, numbered as in failover.md 13.1.
+//!
+//! Checkers look at what anybody outside a Sentinel can see: events, views, the file, and what passes on the wire.
+
+mod i01_one_leader;
+mod i02_one_vote;
+mod i03_no_way_back;
+mod i04_config_within_current;
+mod i05_durable_first;
+mod i06_odown_first;
+mod i07_majority;
+mod i09_one_address;
+mod i10_newer_only;
+mod i12_minority;
+mod i13_not_my_own_peer;
+mod i14_tilt;
+mod i15_eligible;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sentineld::sentinel::event::{Event, EventKind};
+use sentineld::sentinel::id::{Epoch, RunId};
+use sentineld::sentinel::monitor::hello::Hello;
+use sentineld::sentinel::monitor::view::MasterView;
+
+use crate::disk::Image;
+
+/// Something that can be seen from outside.
+#[derive(Debug)]
+pub enum Observation<'a> {
+    /// A Sentinel started from this file.
+    Started {
+        /// Which.
+        node: usize,
+        /// What it read.
+        image: &'a Image,
+    },
+    /// A Sentinel published an event.
+    Emitted {
+        /// Which.
+        node: usize,
+        /// About which master.
+        master: usize,
+        /// What.
+        event: &'a Event,
+        /// Whether an operator's FAILOVER caused it.
+        forced: bool,
+    },
+    /// A Sentinel's readers see this now.
+    Published {
+        /// Which.
+        node: usize,
+        /// Of which master.
+        master: usize,
+        /// What.
+        view: &'a MasterView,
+        /// Its current epoch.
+        epoch: Epoch,
+    },
+    /// A commit is safe.
+    Synced {
+        /// Whose.
+        node: usize,
+        /// Content.
+        image: &'a Image,
+    },
+    /// A Sentinel puts the answer to a vote request on the wire.
+    VoteAnswered {
+        /// The voter.
+        node: usize,
+        /// For which master.
+        master: usize,
+        /// Whom it names.
+        leader: Option<&'a RunId>,
+        /// The epoch it names.
+        epoch: Epoch,
+        /// Its file at this moment.
+        disk: &'a Image,
+    },
+    /// A monitor is handed a peer's answer to its question.
+    VoteHeard {
+        /// Who asked.
+        node: usize,
+        /// Who answered.
+        voter: usize,
+        /// About which master.
+        master: usize,
+        /// Whom the answer names.
+        leader: &'a str,
+        /// The epoch it names.
+        epoch: Epoch,
+    },
+    /// A Sentinel asks a peer about a master.
+    Asked {
+        /// Who.
+        node: usize,
+        /// About which master.
+        master: usize,
+    },
+    /// A hello leaves.
+    Announced {
+        /// From.
+        node: usize,
+        /// For which master.
+        master: usize,
+        /// What it says.
+        hello: &'a Hello,
+        /// The sender's file at this moment.
+        disk: &'a Image,
+    },
+    /// SLAVEOF NO ONE leaves.
+    PromotionSent {
+        /// From.
+        node: usize,
+        /// For which master.
+        master: usize,
+        /// Priority of the server it goes to.
+        priority: u32,
+    },
+    /// The way between two Sentinels opens or closes.
+    Way {
+        /// From this one.
+        from: usize,
+        /// To this one.
+        to: usize,
+        /// Whether it is open now.
+        open: bool,
+    },
+}
+
+/// One attempt at a failover, as far as it can be seen.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// Which of all attempts.
+    pub serial: u64,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// An operator asked for it.
+    pub forced: bool,
+    /// `+elected-leader` was seen.
+    pub elected: bool,
+}
+
+/// What several checkers need to know, kept up to date before they look.
+#[derive(Debug)]
+pub struct Facts {
+    /// Ids of the Sentinels.
+    pub ids: Vec<RunId>,
+    /// Number of voters and quorum by node and master.
+    pub voters: BTreeMap<(usize, usize), (usize, usize)>,
+    /// Attempt under way by node and master.
+    pub attempts: BTreeMap<(usize, usize), Attempt>,
+    /// Epochs in which an operator's failover ran, by master: those skip the vote, as in stock, so another may own the
+    /// same epoch.
+    pub forced_epochs: BTreeSet<(usize, Epoch)>,
+    epochs: Vec<Epoch>,
+    serial: u64,
+}
+
+impl Facts {
+    fn new(ids: Vec<RunId>) -> Facts {
+        let epochs = vec![Epoch(0); ids.len()];
+        Facts {
+            ids,
+            voters: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            forced_epochs: BTreeSet::new(),
+            epochs,
+            serial: 0,
+        }
+    }
+
+    /// The Sentinel with this id.
+    pub fn node_of(&self, id: &str) -> Option<usize> {
+        self.ids.iter().position(|known| known.as_str() == id)
+    }
+
+    fn before(&mut self, seen: &Observation<'_>) {
+        match seen {
+            Observation::Started { node, image } => {
+                self.epochs[*node] = image.epoch;
+                self.attempts.retain(|(owner, _), _| owner != node);
+                self.voters.retain(|(owner, _), _| owner != node);
+            }
+            Observation::Published { node, master, view, epoch } => {
+                self.epochs[*node] = self.epochs[*node].max(*epoch);
+                self.voters.insert((*node, *master), (view.sentinels.len() + 1, view.quorum as usize));
+            }
+            Observation::Emitted { node, master, event, forced } => self.event(*node, *master, event, *forced),
+            _ => {}
+        }
+    }
+
+    fn event(&mut self, node: usize, master: usize, event: &Event, forced: bool) {
+        match event.kind {
+            EventKind::NewEpoch => {
+                let epoch = Epoch(event.payload.parse().unwrap_or(0));
+                self.epochs[node] = self.epochs[node].max(epoch);
+            }
+            EventKind::TryFailover => {
+                self.serial += 1;
+                let epoch = self.epochs[node];
+                if forced {
+                    self.forced_epochs.insert((master, epoch));
+                }
+                let attempt = Attempt { serial: self.serial, epoch, forced, elected: false };
+                self.attempts.insert((node, master), attempt);
+            }
+            EventKind::ElectedLeader => {
+                if let Some(attempt) = self.attempts.get_mut(&(node, master)) {
+                    attempt.elected = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn after(&mut self, seen: &Observation<'_>) {
+        if let Observation::Emitted { node, master, event, .. } = seen
+            && matches!(
+                event.kind,
+                EventKind::AbortNotElected
+                    | EventKind::AbortNoGoodReplica
+                    | EventKind::AbortReplicaTimeout
+                    | EventKind::SwitchMaster
+                    | EventKind::ResetMaster
+            )
+        {
+            self.attempts.remove(&(*node, *master));
+        }
+    }
+}
+
+/// One invariant.
+pub trait Checker: std::fmt::Debug {
+    /// Its number and rule.
+    fn rule(&self) -> &'static str;
+    /// Looks at one observation. The error says what is wrong.
+    fn see(&mut self, seen: &Observation<'_>, facts: &Facts) -> Result<(), String>;
+}
+
+/// All invariants of one run.
+#[derive(Debug)]
+pub struct Checkers {
+    /// What they share.
+    pub facts: Facts,
+    list: Vec<Box<dyn Checker>>,
+    /// The first violation: rule and story.
+    pub violation: Option<(&'static str, String)>,
+}
+
+impl Checkers {
+    /// All invariants but those whose rule starts with one of `without`.
+    pub fn new(ids: Vec<RunId>, without: &[&str]) -> Checkers {
+        let list: Vec<Box<dyn Checker>> = vec![
+            Box::<i01_one_leader::OneLeader>::default(),
+            Box::<i02_one_vote::OneVote>::default(),
+            Box::<i03_no_way_back::NoWayBack>::default(),
+            Box::<i04_config_within_current::ConfigWithinCurrent>::default(),
+            Box::<i05_durable_first::DurableFirst>::default(),
+            Box::<i06_odown_first::OdownFirst>::default(),
+            Box::<i07_majority::Majority>::default(),
+            Box::<i09_one_address::OneAddress>::default(),
+            Box::<i10_newer_only::NewerOnly>::default(),
+            Box::<i12_minority::Minority>::default(),
+            Box::<i13_not_my_own_peer::NotMyOwnPeer>::default(),
+            Box::<i14_tilt::Tilt>::default(),
+            Box::<i15_eligible::Eligible>::default(),
+        ];
+        let list = list
+            .into_iter()
+            .filter(|checker| !without.iter().any(|rule| checker.rule().split(':').next() == Some(rule)))
+            .collect();
+        Checkers { facts: Facts::new(ids), list, violation: None }
+    }
+
+    /// Shows every checker what was seen.
+    pub fn see(&mut self, seen: &Observation<'_>) {
+        self.facts.before(seen);
+        for checker in &mut self.list {
+            if let Err(story) = checker.see(seen, &self.facts)
+                && self.violation.is_none()
+            {
+                self.violation = Some((checker.rule(), story));
+            }
+        }
+        self.facts.after(seen);
+    }
+}

@@ -1,0 +1,118 @@
+//! After the faults: Sentinels must agree, and servers must follow.
+
+use std::cmp::Reverse;
+
+use rand::RngExt;
+
+use crate::faults::Undo;
+use crate::redis_model::Process;
+use crate::world::{Violation, World};
+
+const MS: u64 = 1_000;
+/// Time for what is slow by its nature: TILT, 8 s before a returned master is converted, the next INFO, links that went
+/// silent and are given up after 15 s.
+const SLACK_MS: u64 = 45_000;
+
+impl World {
+    /// Ends all faults and demands agreement; then, in some worlds, kills a master for good and demands it again.
+    pub fn settle(&mut self) -> Result<(), Violation> {
+        self.swarm.rates.clear();
+        for node in &mut self.nodes {
+            node.dies_on_commit = false;
+        }
+        for undo in self.sh.take_undos() {
+            self.undo(undo);
+        }
+        self.sh.trace.note(self.sh.now, || "all faults end".to_owned());
+        self.demand_agreement("agreement")?;
+        let group = self.swarm.seed as usize % self.swarm.groups.len();
+        if self.sh.rng.heal.random_bool(0.5)
+            && let Some(master) = self.named_master(group)
+        {
+            const FOR_GOOD: u64 = u64::MAX / 4;
+            self.kill_server(master, false, FOR_GOOD);
+            self.demand_agreement("failover")?;
+        }
+        Ok(())
+    }
+
+    /// Runs until everybody agrees, at most for twice the failover timeout and the slack.
+    pub fn demand_agreement(&mut self, what: &str) -> Result<(), Violation> {
+        let patience = (2 * self.swarm.failover_timeout_ms + self.swarm.down_after_ms + SLACK_MS) * MS;
+        let began = self.sh.now;
+        let agreed = self.run_while(patience, |world| world.disagreement().is_some())?;
+        if agreed {
+            self.sh.stats.convergence_us = self.sh.stats.convergence_us.max(self.sh.now - began);
+            return Ok(());
+        }
+        Err(Violation {
+            rule: "liveness: one master, known to all, followed by all",
+            story: format!("no {what} after {} s: {}", patience / 1_000_000, self.disagreement().unwrap_or_default()),
+            at: self.sh.now,
+        })
+    }
+
+    /// What keeps this world from being whole, if anything does.
+    pub fn disagreement(&self) -> Option<String> {
+        (0..self.swarm.groups.len()).find_map(|group| self.group_disagreement(group))
+    }
+
+    fn group_disagreement(&self, group: usize) -> Option<String> {
+        let mut named: Option<(String, u16)> = None;
+        for node in self.nodes.iter().filter(|node| node.is_running()) {
+            let view = node.views().nth(group)?;
+            let address = (view.current_host.clone(), view.current_port);
+            if node.in_tilt() {
+                return Some(format!("n{} is in TILT", node.host));
+            }
+            if *named.get_or_insert_with(|| address.clone()) != address {
+                return Some(format!("n{} names {address:?} for m{group}, others {named:?}", node.host));
+            }
+            if let Some(state) = view.failover_state {
+                return Some(format!("n{} is in {state} for m{group}", node.host));
+            }
+            if view.instance.flags != "master" {
+                return Some(format!("n{} sees m{group} {}", node.host, view.instance.flags));
+            }
+            let live = view.sentinels.iter().find(|peer| peer.instance.flags != "sentinel");
+            if let Some(peer) = live {
+                return Some(format!("n{} sees {} {}", node.host, peer.instance.name, peer.instance.flags));
+            }
+        }
+        let (host, port) = named?;
+        let master = self.server_at(&host, port);
+        let Some(master) = master.filter(|master| self.servers[*master].group == group) else {
+            return Some(format!("m{group} is said to be at {host}:{port}"));
+        };
+        let server = &self.servers[master];
+        if server.process != Process::Running || server.upstream.is_some() {
+            return Some(format!("{host} is named master of m{group} and is none"));
+        }
+        let members = self.servers.iter().enumerate();
+        let strays = members.filter(|(number, server)| {
+            server.group == group
+                && *number != master
+                && server.process == Process::Running
+                && !server.upstream.as_ref().is_some_and(|upstream| upstream.host == host && upstream.up)
+        });
+        strays.map(|(_, server)| format!("{} does not follow {host}: {:?}", server.ip, server.upstream)).next()
+    }
+}
+
+impl crate::world::Shared {
+    /// Takes the ends of all faults under way, in order of time.
+    pub fn take_undos(&mut self) -> Vec<Undo> {
+        let mut undos = Vec::new();
+        let mut rest = Vec::new();
+        while let Some(Reverse(scheduled)) = self.pop() {
+            match scheduled.undo() {
+                Ok(undo) => undos.push(undo),
+                Err(scheduled) => rest.push(scheduled),
+            }
+        }
+        for scheduled in rest {
+            self.put_back(scheduled);
+        }
+        undos
+    }
+}

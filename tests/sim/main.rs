@@ -1,0 +1,247 @@
+//! Deterministic simulation: whole groups of Sentinels over the real core, with network, disks, clocks and servers as
+//! models, struck by faults, watched by invariants.
+//!
+//! One seed is one run, bit for bit. `SIM_SEEDS=n` sets how many, `SIM_FIRST=x` where to begin, `SIM_SECONDS=s` for how
+//! long faults strike, `SIM_OFF=class,class` switches classes off, and `SIM_SEED=x` replays one with a line per
+//! transition (`SIM_TRACE=all`: also of PING, INFO and hello).
+
+#![expect(unreachable_pub, reason = "modules of one test share freely")]
+
+mod canary;
+mod checker;
+mod disk;
+mod faults;
+mod liveness;
+mod net;
+mod node;
+mod redis_model;
+mod scenario;
+mod swarm;
+mod trace;
+mod world;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use canary::Canary;
+use swarm::Swarm;
+use trace::Keep;
+use world::{Stats, Violation, World};
+
+const THREADS: usize = 2;
+/// A planted bug must be caught within so many seeds.
+const CANARY_SEEDS: u64 = 200;
+/// Every so many seeds one runs twice, and both must do the same.
+const TWICE: u64 = 16;
+
+/// Every so many seeds the world is one in which Sentinels die while they write.
+const HARD: u64 = 8;
+
+struct Outcome {
+    violation: Option<Violation>,
+    stats: Stats,
+    hash: u64,
+    tail: Vec<String>,
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}
+
+/// Text for people; not held back by the test harness.
+fn say(text: &str) {
+    writeln!(std::io::stderr(), "{text}").expect("stderr is open");
+}
+
+fn draw(seed: u64) -> Swarm {
+    let mut swarm = Swarm::draw(seed, number("SIM_SECONDS"));
+    if seed.is_multiple_of(HARD) {
+        swarm.crash_often();
+    }
+    if let Ok(off) = std::env::var("SIM_OFF") {
+        let off: Vec<&str> = off.split(',').collect();
+        swarm.rates.retain(|fault, _| !off.contains(&format!("{fault:?}").as_str()));
+    }
+    swarm
+}
+
+fn run(swarm: Swarm, keep: Keep, canary: Canary, without: &[&str]) -> Outcome {
+    let faulty_us = swarm.faulty_us;
+    let mut world = World::new(swarm, keep, canary, without);
+    let life = std::panic::AssertUnwindSafe(|| {
+        world.start(canary)?;
+        world.arm();
+        world.run_for(faulty_us)?;
+        world.settle()
+    });
+    // An assertion of the core that fails is a violation like any other; its message is on stderr.
+    let violation = match std::panic::catch_unwind(life) {
+        Ok(lived) => lived.err(),
+        Err(cause) => {
+            let story = cause.downcast_ref::<String>().cloned().unwrap_or_else(|| "see above".to_owned());
+            Some(Violation { rule: "assertions of the core", story, at: world.sh.now })
+        }
+    };
+    world.sh.stats.simulated_us = world.sh.now;
+    let tail = world.sh.trace.tail(usize::MAX).to_vec();
+    Outcome { violation, stats: world.sh.stats.clone(), hash: world.sh.trace.hash(), tail }
+}
+
+fn run_seed(seed: u64) -> Outcome {
+    if !seed.is_multiple_of(TWICE) {
+        return run(draw(seed), Keep::Nothing, Canary::None, &[]);
+    }
+    let first = run(draw(seed), Keep::Hash, Canary::None, &[]);
+    let second = run(draw(seed), Keep::Hash, Canary::None, &[]);
+    assert_eq!(first.hash, second.hash, "seed {seed} did two different things: something is not decided by the seed");
+    first
+}
+
+fn report(seed: u64, violation: &Violation) -> String {
+    let Violation { rule, story, at } = violation;
+    format!(
+        "seed {seed} breaks {rule}\n  at {:.6} s: {story}\n  replay: SIM_SEED={seed} cargo test --test sim seeds",
+        *at as f64 / 1e6
+    )
+}
+
+fn replay(seed: u64) {
+    let keep = if std::env::var("SIM_TRACE").is_ok_and(|what| what == "all") { Keep::AllLines } else { Keep::Lines };
+    let swarm = draw(seed);
+    say(&world::describe(&swarm));
+    let outcome = run(swarm, keep, Canary::None, &[]);
+    for line in &outcome.tail {
+        say(line);
+    }
+    if let Some(violation) = &outcome.violation {
+        panic!("{}", report(seed, violation));
+    }
+}
+
+#[derive(Default)]
+struct Total {
+    failures: Vec<(u64, Violation)>,
+    stats: Stats,
+    seeds: u64,
+}
+
+impl Total {
+    fn add(&mut self, seed: u64, outcome: Outcome) {
+        let Stats { inputs, elections, failovers, switches, forced, tilts, faults, simulated_us, convergence_us } =
+            outcome.stats;
+        self.seeds += 1;
+        self.stats.inputs += inputs;
+        self.stats.elections += elections;
+        self.stats.failovers += failovers;
+        self.stats.switches += switches;
+        self.stats.forced += forced;
+        self.stats.tilts += tilts;
+        self.stats.simulated_us += simulated_us;
+        self.stats.convergence_us = self.stats.convergence_us.max(convergence_us);
+        for (fault, count) in faults {
+            *self.stats.faults.entry(fault).or_insert(0) += count;
+        }
+        self.failures.extend(outcome.violation.map(|violation| (seed, violation)));
+    }
+}
+
+#[test]
+fn seeds_hold_every_invariant() {
+    if let Some(seed) = number("SIM_SEED") {
+        replay(seed);
+        return;
+    }
+    let first = number("SIM_FIRST").unwrap_or(1);
+    let last = first + number("SIM_SEEDS").unwrap_or(1_000);
+    let next = AtomicU64::new(first);
+    let total = Mutex::new(Total::default());
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= last {
+                        return;
+                    }
+                    let outcome = run_seed(seed);
+                    total.lock().expect("no panic while locked").add(seed, outcome);
+                }
+            });
+        }
+    });
+    let mut total = total.into_inner().expect("no panic while locked");
+    let wall = began.elapsed().as_secs_f64();
+    let stats = &total.stats;
+    say(&format!(
+        "sim: {} seeds, {:.0} simulated s in {wall:.1} s ({:.0} per s), {} inputs, {} elections, {} failovers, {} switches, \
+         {} forced, {} TILT; slowest agreement {:.1} s",
+        total.seeds,
+        stats.simulated_us as f64 / 1e6,
+        stats.simulated_us as f64 / 1e6 / wall,
+        stats.inputs,
+        stats.elections,
+        stats.failovers,
+        stats.switches,
+        stats.forced,
+        stats.tilts,
+        stats.convergence_us as f64 / 1e6,
+    ));
+    say(&format!("sim: faults {:?}", stats.faults));
+    total.failures.sort_by_key(|(seed, _)| *seed);
+    if !total.failures.is_empty() {
+        let mut by_rule: BTreeMap<&str, usize> = BTreeMap::new();
+        for (_, violation) in &total.failures {
+            *by_rule.entry(violation.rule).or_insert(0) += 1;
+        }
+        let stories: Vec<String> =
+            total.failures.iter().take(10).map(|(seed, violation)| report(*seed, violation)).collect();
+        panic!("{} of {} seeds fail: {by_rule:?}\n{}", total.failures.len(), total.seeds, stories.join("\n"));
+    }
+    if total.seeds >= 100 {
+        let faults: Vec<_> = faults::Fault::ALL.iter().filter(|fault| !stats.faults.contains_key(fault)).collect();
+        assert!(stats.failovers > total.seeds / 2, "hardly anything failed over: this proves nothing");
+        assert!(faults.is_empty() || std::env::var("SIM_OFF").is_ok(), "these never struck: {faults:?}");
+    }
+}
+
+/// Seeds until a planted bug is caught, and by which rule.
+fn hunt(canary: Canary, without: &[&str]) -> Option<(u64, &'static str)> {
+    (1..=CANARY_SEEDS).find_map(|seed| {
+        let mut swarm = Swarm::draw(seed, None);
+        if !without.is_empty() {
+            swarm.crash_often();
+        }
+        let outcome = run(swarm, Keep::Nothing, canary, without);
+        let safety = outcome.violation.filter(|violation| violation.rule.starts_with('I'));
+        safety.map(|violation| (seed, violation.rule))
+    })
+}
+
+/// The planted bugs, each with the rules that are switched off so that a deeper one has to see it.
+const HUNTS: &[(Canary, &[&str])] = &[
+    (Canary::GrantBeforeDurable, &[]),
+    (Canary::GrantBeforeDurable, &["I5"]),
+    (Canary::TallyIgnoresEpoch, &[]),
+    (Canary::OwnPeer, &[]),
+    (Canary::HelloIgnoresEpoch, &[]),
+    (Canary::VotersForgotten, &[]),
+];
+
+#[test]
+fn canaries_are_caught() {
+    let mut missed = Vec::new();
+    for (canary, without) in HUNTS {
+        match hunt(*canary, without) {
+            Some((seeds, rule)) => {
+                say(&format!("canary {canary:?} without {without:?}: caught at seed {seeds} by {rule}"));
+            }
+            None => missed.push((*canary, *without)),
+        }
+    }
+    assert!(missed.is_empty(), "not caught within {CANARY_SEEDS} seeds: {missed:?}");
+}

@@ -1,0 +1,194 @@
+//! Executes what the machines of a Sentinel put out, in order and at once.
+
+use sentineld::sentinel::addr::Addr;
+use sentineld::sentinel::command::Command;
+use sentineld::sentinel::event::EventKind;
+use sentineld::sentinel::id::{Epoch, LinkId, MasterName, RunId};
+use sentineld::sentinel::io::{Channel, Input, Output, Reply, Tag};
+use sentineld::sentinel::monitor::hello::Hello;
+use sentineld::sentinel::node::{NodeNotice, Routed};
+use sentineld::sentinel::peer::{Peer, PeerInput, PeerOutput};
+
+use super::{Job, Node, PeerSlot, Timer, host_of};
+use crate::canary::Canary;
+use crate::checker::Observation;
+use crate::net::Who;
+use crate::world::Shared;
+
+impl Node {
+    pub(super) fn execute(&mut self, sh: &mut Shared, master: usize, output: Output, forced: bool) {
+        let node = self.host;
+        match output {
+            Output::Connect { link, addr, channel } => self.open(sh, Who::Monitor(master), link, &addr, channel),
+            Output::Close(link) => self.close(sh, Who::Monitor(master), link),
+            Output::Send { link, tag, command } => {
+                self.see_sent(sh, master, link, &command);
+                self.send(sh, Who::Monitor(master), link, tag, command);
+            }
+            Output::SendPeer { peer, tag, command } => self.send_peer(sh, master, &peer, tag, command),
+            Output::Persist { rev, record } => {
+                self.process().store.enqueue(master, rev, *record);
+                if self.canary == Canary::GrantBeforeDurable {
+                    self.process().jobs.push_back(Job::Monitor(master, Input::Durable(rev)));
+                }
+                self.commit(sh);
+            }
+            Output::Publish(view) => {
+                let process = self.process();
+                let epoch = process.epoch.current();
+                process.monitors[master].view = *view;
+                let view = &self.process().monitors[master].view;
+                sh.see(&Observation::Published { node, master, view, epoch });
+            }
+            Output::Emit(event) => {
+                match event.kind {
+                    EventKind::SwitchMaster => sh.stats.switches += 1,
+                    EventKind::PromotedReplica => sh.stats.failovers += 1,
+                    EventKind::ElectedLeader => sh.stats.elections += 1,
+                    EventKind::TiltEntered => sh.stats.tilts += 1,
+                    _ => {}
+                }
+                sh.see(&Observation::Emitted { node, master, event: &event, forced });
+            }
+            Output::Answer { to, with } => self.answer(sh, to, with),
+            Output::Notify(notice) => self.notify(sh, master, notice),
+            Output::Resolve(host) => {
+                let ip = host.parse().ok();
+                self.process().jobs.push_back(Job::Monitor(master, Input::Resolved { host, ip }));
+            }
+            Output::WakeAt(at) => self.wake_at(sh, Who::Monitor(master), at),
+            Output::Log(..) | Output::NextFailoverDelay { .. } | Output::Exit => {}
+        }
+    }
+
+    pub(super) fn see_sent(&mut self, sh: &mut Shared, master: usize, link: LinkId, command: &Command) {
+        let node = self.host;
+        match command {
+            Command::ReplicaofNoOne => {
+                let conn = self.process().links.get(&(Who::Monitor(master), link)).copied();
+                let host = conn.map(|conn| sh.net.conns[conn].server);
+                let priority = host.map_or(100, |host| sh.priorities[host - sh.sentinels]);
+                sh.see(&Observation::PromotionSent { node, master, priority });
+            }
+            Command::PublishHello(payload) => self.see_hello(sh, master, payload),
+            _ => {}
+        }
+    }
+
+    pub(super) fn see_hello(&mut self, sh: &mut Shared, master: usize, payload: &str) {
+        if let Some(hello) = Hello::parse(payload.as_bytes()) {
+            sh.see(&Observation::Announced { node: self.host, master, hello: &hello, disk: &self.disk.synced });
+            sh.remember_hello(payload);
+        }
+    }
+
+    pub(super) fn send_peer(&mut self, sh: &mut Shared, master: usize, peer: &RunId, tag: Tag, command: Command) {
+        match &command {
+            Command::PublishHello(payload) => self.see_hello(sh, master, payload),
+            Command::IsMasterDown { candidate, epoch, .. } => {
+                sh.see(&Observation::Asked { node: self.host, master });
+                if candidate.is_some() {
+                    self.process().monitors[master].asked_in = *epoch;
+                }
+            }
+            _ => {}
+        }
+        let process = self.process();
+        let name = process.names[master].clone();
+        if let Some(peer) = process.peer(peer) {
+            process.jobs.push_back(Job::Peer(peer, PeerInput::Send { master: name, tag, command }));
+        }
+    }
+
+    pub(super) fn notify(&mut self, sh: &mut Shared, master: usize, notice: NodeNotice) {
+        let wall = self.wall_offset;
+        let sentinels = sh.sentinels;
+        let process = self.process();
+        let now = process.now(sh, wall).mono;
+        let from = process.names[master].clone();
+        for routed in process.registry.route(&from, notice) {
+            match routed {
+                Routed::CreatePeer { peer, addr } => {
+                    let host = host_of(&addr, sentinels).expect("Sentinels announce their own addresses");
+                    let machine = Peer::new(peer.clone(), addr, now);
+                    let slot = PeerSlot { id: peer, host, peer: Some(machine), timer: Timer::default() };
+                    process.peers.push(slot);
+                }
+                Routed::ToPeer { peer, input } => {
+                    let peer = process.peer(&peer);
+                    process.jobs.extend(peer.map(|peer| Job::Peer(peer, input)));
+                }
+                Routed::DropPeer { peer } => {
+                    let Some(peer) = process.peer(&peer) else { continue };
+                    process.peers[peer].peer = None;
+                    let who = Who::Peer(peer);
+                    let gone: Vec<_> = process.links.keys().filter(|(owner, _)| *owner == who).copied().collect();
+                    for key in gone {
+                        let conn = process.links.remove(&key).expect("just listed");
+                        sh.client_close(conn);
+                    }
+                }
+                Routed::ToMonitor { master, notice } => {
+                    let number = process.names.iter().position(|name| *name == master);
+                    process.jobs.extend(number.map(|number| Job::Monitor(number, Input::Notice(notice))));
+                }
+            }
+        }
+    }
+
+    pub(super) fn execute_peer(&mut self, sh: &mut Shared, peer: usize, output: PeerOutput) {
+        let (id, host) = (self.process().peers[peer].id.clone(), self.process().peers[peer].host);
+        match output {
+            PeerOutput::Connect { link, addr } => self.open(sh, Who::Peer(peer), link, &addr, Channel::Command),
+            PeerOutput::Close(link) => self.close(sh, Who::Peer(peer), link),
+            PeerOutput::Send { link, tag, command } => self.send(sh, Who::Peer(peer), link, tag, command),
+            PeerOutput::Health { master, health } => {
+                self.hand_to_monitor(&master, Input::PeerHealth { peer: id, health });
+            }
+            PeerOutput::Reply { master, tag, value } => {
+                let number = self.process().names.iter().position(|name| *name == master);
+                if let (Some(number), Some((leader, epoch))) = (number, read_vote(&value)) {
+                    sh.see(&Observation::VoteHeard { node: self.host, voter: host, master: number, leader, epoch });
+                }
+                self.hand_to_monitor(&master, Input::PeerReply { peer: id, tag, value });
+            }
+            PeerOutput::Resolve(addr) => {
+                self.process().jobs.push_back(Job::Peer(peer, PeerInput::Moved(addr)));
+            }
+            PeerOutput::WakeAt(at) => self.wake_at(sh, Who::Peer(peer), at),
+            PeerOutput::Emit(_) => {}
+        }
+    }
+
+    pub(super) fn hand_to_monitor(&mut self, master: &MasterName, input: Input) {
+        let process = self.process();
+        let number = process.names.iter().position(|name| name == master);
+        process.jobs.extend(number.map(|number| Job::Monitor(number, input)));
+    }
+
+    pub(super) fn open(&mut self, sh: &mut Shared, who: Who, link: LinkId, addr: &Addr, channel: Channel) {
+        let server = host_of(addr, sh.sentinels).expect("every address in this world has a host");
+        let conn = sh.connect(self.host, who, link, channel, server);
+        let reused = self.process().links.insert((who, link), conn);
+        assert!(reused.is_none(), "n{} uses {link:?} of {who:?} again", self.host);
+    }
+
+    pub(super) fn close(&mut self, sh: &mut Shared, who: Who, link: LinkId) {
+        if let Some(conn) = self.process().links.remove(&(who, link)) {
+            sh.client_close(conn);
+        }
+    }
+
+    pub(super) fn send(&mut self, sh: &mut Shared, who: Who, link: LinkId, tag: Tag, command: Command) {
+        if let Some(conn) = self.process().links.get(&(who, link)) {
+            sh.client_send(*conn, tag, command);
+        }
+    }
+}
+
+fn read_vote(value: &Reply) -> Option<(&str, Epoch)> {
+    let Reply::Array(parts) = value else { return None };
+    let [Reply::Integer(_), Reply::Bulk(leader), Reply::Integer(epoch)] = parts.as_slice() else { return None };
+    let leader = std::str::from_utf8(leader).ok()?;
+    (leader != "*").then_some((leader, Epoch(*epoch as u64)))
+}

@@ -1,0 +1,102 @@
+//! The serving side of a Sentinel: what peers ask of it.
+
+use sentineld::sentinel::addr::Addr;
+use sentineld::sentinel::command::Command;
+use sentineld::sentinel::id::{Epoch, ReplyToken, RunId};
+use sentineld::sentinel::io::{Answer, Input, Reply};
+use sentineld::sentinel::monitor::hello::Hello;
+
+use super::{Job, MonitorSlot, Node, Waiting};
+use crate::checker::Observation;
+use crate::net::{Ask, ConnId, Tell};
+use crate::world::Shared;
+
+impl Node {
+    /// The serving side: replies leave in the order of commands, so a held vote holds what was asked behind it.
+    pub(super) fn asked(&mut self, sh: &mut Shared, conn: ConnId, ask: Ask) {
+        let Ask::Command(tag, command) = ask else { return };
+        let server = &mut sh.net.conns[conn];
+        let slot = server.replied + server.replies.len() as u64;
+        let reply = match command {
+            Command::PublishHello(payload) => {
+                if let Some(hello) = Hello::parse(payload.as_bytes()) {
+                    let process = self.process();
+                    let master = process.names.iter().position(|name| *name == hello.master);
+                    process.jobs.extend(master.map(|master| Job::Monitor(master, Input::Hello(hello))));
+                }
+                Some(Reply::Integer(1))
+            }
+            Command::IsMasterDown { host, port, epoch, candidate } => {
+                self.is_master_down(conn, slot, Addr::new(&host, port), epoch, candidate)
+            }
+            Command::Ping => Some(Reply::Status(b"PONG".as_slice().into())),
+            _ => Some(Reply::Status(b"OK".as_slice().into())),
+        };
+        sh.net.conns[conn].replies.push_back((tag, reply));
+        flush(sh, conn);
+    }
+
+    pub(super) fn is_master_down(
+        &mut self,
+        conn: ConnId,
+        slot: u64,
+        addr: Addr,
+        epoch: Epoch,
+        candidate: Option<RunId>,
+    ) -> Option<Reply> {
+        let process = self.process();
+        let at_addr =
+            |slot: &MonitorSlot| slot.view.instance.host == *addr.host && slot.view.instance.port == addr.port;
+        let Some(master) = process.monitors.iter().position(at_addr) else {
+            return Some(vote_reply(false, None, Epoch(0)));
+        };
+        let Some(candidate) = candidate else {
+            let down = process.monitors[master].view.instance.sdown_since.is_some() && !process.tilt.is_on();
+            return Some(vote_reply(down, None, Epoch(0)));
+        };
+        process.last_token += 1;
+        let from = ReplyToken(process.last_token);
+        process.tokens.insert(from, Waiting::Voter { conn, slot, master });
+        process.jobs.push_back(Job::Monitor(master, Input::VoteRequest { from, addr, epoch, candidate }));
+        None
+    }
+
+    pub(super) fn answer(&mut self, sh: &mut Shared, to: ReplyToken, with: Answer) {
+        let Some(waiting) = self.process().tokens.remove(&to) else {
+            sh.fail("answers", format!("n{} answers {to:?} twice", self.host));
+            return;
+        };
+        match (waiting, with) {
+            (Waiting::Voter { conn, slot, master }, Answer::Vote { down, leader, epoch }) => {
+                let (node, disk) = (self.host, &self.disk.synced);
+                let leader = leader.as_ref();
+                sh.see(&Observation::VoteAnswered { node, master, leader, epoch, disk });
+                let server = &mut sh.net.conns[conn];
+                let index = (slot - server.replied) as usize;
+                if let Some(entry) = server.replies.get_mut(index) {
+                    entry.1 = Some(vote_reply(down, leader, epoch));
+                }
+                flush(sh, conn);
+            }
+            (Waiting::Operator, Answer::Ok) => sh.stats.forced += 1,
+            (Waiting::Operator, Answer::Error(_)) => {}
+            (waiting, with) => sh.fail("answers", format!("n{} answers {waiting:?} with {with:?}", self.host)),
+        }
+    }
+}
+
+fn vote_reply(down: bool, leader: Option<&RunId>, epoch: Epoch) -> Reply {
+    let leader = leader.map_or("*", RunId::as_str).as_bytes().into();
+    Reply::Array(vec![Reply::Integer(i64::from(down)), Reply::Bulk(leader), Reply::Integer(epoch.0 as i64)])
+}
+
+/// Sends what is known, in order.
+fn flush(sh: &mut Shared, conn: ConnId) {
+    loop {
+        let server = &mut sh.net.conns[conn];
+        let Some((_, Some(_))) = server.replies.front() else { return };
+        let Some((tag, Some(reply))) = server.replies.pop_front() else { return };
+        server.replied += 1;
+        sh.server_send(conn, Tell::Reply(tag, reply));
+    }
+}

@@ -1,0 +1,218 @@
+//! What a run leaves to look at: a hash over every transition, or one printed line for each.
+
+use std::fmt::{self, Write as _};
+
+use sentineld::sentinel::io::{Input, Output, Reply};
+use sentineld::sentinel::peer::{PeerInput, PeerOutput};
+
+/// What to keep of each transition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Nothing.
+    Nothing,
+    /// A hash over all of them, to compare two runs.
+    Hash,
+    /// Lines of transitions that say something.
+    Lines,
+    /// Lines of all transitions.
+    AllLines,
+}
+
+/// Collects transitions.
+#[derive(Debug)]
+pub struct Trace {
+    /// What is kept.
+    pub keep: Keep,
+    hash: Fnv,
+    lines: Vec<String>,
+    names: Vec<(String, String)>,
+}
+
+impl Trace {
+    /// An empty trace.
+    pub fn new(keep: Keep) -> Trace {
+        Trace { keep, hash: Fnv(0xcbf2_9ce4_8422_2325), lines: Vec::new(), names: Vec::new() }
+    }
+
+    /// Replaces `id` by `name` in every line.
+    pub fn call(&mut self, id: &str, name: &str) {
+        self.names.push((id.to_owned(), name.to_owned()));
+    }
+
+    /// The hash so far.
+    pub fn hash(&self) -> u64 {
+        self.hash.0
+    }
+
+    /// The last `count` lines.
+    pub fn tail(&self, count: usize) -> &[String] {
+        &self.lines[self.lines.len().saturating_sub(count)..]
+    }
+
+    /// Whether anything is kept.
+    pub fn is_on(&self) -> bool {
+        self.keep != Keep::Nothing
+    }
+
+    /// One transition of a monitor.
+    pub fn monitor(&mut self, at: u64, node: usize, master: usize, input: &Input, outputs: &[Output]) {
+        self.step(at, node, 'm', master, input, outputs);
+    }
+
+    /// One transition of a peer.
+    pub fn peer(&mut self, at: u64, node: usize, peer: usize, input: &PeerInput, outputs: &[PeerOutput]) {
+        self.step(at, node, 'p', peer, input, outputs);
+    }
+
+    fn step<I: Hashed, O: Hashed>(&mut self, at: u64, node: usize, kind: char, which: usize, input: &I, outputs: &[O]) {
+        match self.keep {
+            Keep::Nothing => {}
+            Keep::Hash => {
+                // Writing into the hash cannot fail.
+                let _ = write!(self.hash, "{at} {node} {kind}{which} ");
+                input.hash_into(&mut self.hash);
+                for output in outputs {
+                    output.hash_into(&mut self.hash);
+                }
+            }
+            Keep::Lines | Keep::AllLines => {
+                let texts = outputs.iter().map(|output| shorten(&legible(&format!("{output:?}"))));
+                let said: Vec<String> = texts.filter(|text| self.keep == Keep::AllLines || !is_chatter(text)).collect();
+                if !said.is_empty() || self.keep == Keep::AllLines {
+                    let input = shorten(&legible(&format!("{input:?}")));
+                    self.push(&format!("{:>12} n{node} {kind}{which} {input} | {}", clock(at), said.join("; ")));
+                }
+            }
+        }
+    }
+
+    /// Something that the world did.
+    pub fn note(&mut self, at: u64, text: impl FnOnce() -> String) {
+        if matches!(self.keep, Keep::Lines | Keep::AllLines) {
+            let line = format!("{:>12} ** {}", clock(at), text());
+            self.push(&line);
+        }
+    }
+
+    fn push(&mut self, line: &str) {
+        let mut line = line.to_owned();
+        for (id, name) in &self.names {
+            line = line.replace(id, name);
+        }
+        self.lines.push(line);
+    }
+}
+
+fn clock(at: u64) -> String {
+    format!("{}.{:06}", at / 1_000_000, at % 1_000_000)
+}
+
+/// What every link does all the time, and nobody wants to read.
+fn is_chatter(output: &str) -> bool {
+    output.starts_with("WakeAt")
+        || output.starts_with("Publish(")
+        || output.starts_with("Health")
+        || (output.starts_with("Send")
+            && ["Ping", "Info", "PublishHello", "ClientSetname", "SubscribeHello"]
+                .iter()
+                .any(|word| output.contains(word)))
+}
+
+/// Writes byte lists as text.
+fn legible(debug: &str) -> String {
+    let mut text = String::new();
+    let mut rest = debug;
+    while let Some(start) = rest.find('[') {
+        let list = rest[start + 1..].find(']').map(|end| (start, start + 1 + end));
+        let bytes = list.and_then(|(start, end)| {
+            rest[start + 1..end].split(", ").map(|number| number.parse::<u8>().ok()).collect::<Option<Vec<u8>>>()
+        });
+        let Some((bytes, (_, end))) = bytes.zip(list) else {
+            text.push_str(&rest[..=start]);
+            rest = &rest[start + 1..];
+            continue;
+        };
+        text.push_str(&rest[..start]);
+        text.push_str(&String::from_utf8_lossy(&bytes).escape_debug().to_string());
+        rest = &rest[end + 1..];
+    }
+    text.push_str(rest);
+    text
+}
+
+fn shorten(text: &str) -> String {
+    const LONGEST: usize = 260;
+    if text.len() <= LONGEST {
+        return text.to_owned();
+    }
+    let end = (0..=LONGEST).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}...", &text[..end])
+}
+
+/// What goes into the hash: everything, but INFO texts as they are and of views only what others act on. Their `Debug`
+/// forms take longer than the run.
+trait Hashed: fmt::Debug {
+    fn hash_into(&self, hash: &mut Fnv) {
+        let _ = write!(hash, "{self:?}");
+    }
+}
+
+impl Hashed for Input {
+    fn hash_into(&self, hash: &mut Fnv) {
+        match self {
+            Input::Reply { link, tag, value: Reply::Bulk(text) } => {
+                let _ = write!(hash, "Reply {link:?} {tag:?}");
+                hash.write_bytes(text);
+            }
+            Input::PubSub { link, payload: Some(payload) } => {
+                let _ = write!(hash, "PubSub {link:?}");
+                hash.write_bytes(payload);
+            }
+            input => {
+                let _ = write!(hash, "{input:?}");
+            }
+        }
+    }
+}
+
+impl Hashed for Output {
+    fn hash_into(&self, hash: &mut Fnv) {
+        let _ = match self {
+            Output::Publish(view) => write!(
+                hash,
+                "Publish {} {} {} {:?} {} {} {} {}",
+                view.at,
+                view.current_host,
+                view.instance.flags,
+                view.failover_state,
+                view.config_epoch,
+                view.leader_epoch,
+                view.replicas.len(),
+                view.sentinels.len()
+            ),
+            output => write!(hash, "{output:?}"),
+        };
+    }
+}
+
+impl Hashed for PeerInput {}
+
+impl Hashed for PeerOutput {}
+
+#[derive(Debug)]
+struct Fnv(u64);
+
+impl Fnv {
+    fn write_bytes(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+}
+
+impl fmt::Write for Fnv {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.write_bytes(text.as_bytes());
+        Ok(())
+    }
+}

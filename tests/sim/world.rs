@@ -1,0 +1,472 @@
+//! The world: nodes, servers, a heap of events, and time that jumps from one to the next.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use sentineld::sentinel::NodeSettings;
+use sentineld::sentinel::id::{MasterName, RunId};
+
+use crate::canary::Canary;
+use crate::checker::{Checkers, Observation};
+use crate::disk::Image;
+use crate::faults::{Fault, Undo};
+use crate::net::{Ask, ConnId, Host, Net, Tell};
+use crate::node::{Happening, Node, node_ip};
+use crate::redis_model::{self, Process, Server, server_ip};
+use crate::swarm::{Streams, Swarm};
+use crate::trace::{Keep, Trace};
+
+/// Something that is going to happen.
+#[derive(Debug)]
+pub enum Event {
+    /// A segment reaches the accepting side.
+    Ask(ConnId, Ask),
+    /// A segment reaches the connecting side.
+    Tell(ConnId, Tell),
+    /// The accepting side finds a connection broken.
+    Forget(ConnId),
+    /// Something for one process.
+    Node {
+        /// Which machine.
+        node: Host,
+        /// Which of its processes.
+        incarnation: u32,
+        /// What.
+        happening: Happening,
+    },
+    /// A commit is put in place.
+    Disk {
+        /// Whose.
+        node: Host,
+        /// Which process asked.
+        incarnation: u32,
+        /// Content.
+        image: Arc<Image>,
+        /// Time until the process learns of it, microseconds.
+        left: u64,
+    },
+    /// A process dies of what it was doing.
+    Die {
+        /// Which machine.
+        node: Host,
+        /// Which of its processes.
+        incarnation: u32,
+    },
+    /// A hello that was published at its master reaches a replica.
+    Relay(usize, String),
+    /// A round of replication.
+    Replicate,
+    /// A fault class strikes.
+    Strike(Fault),
+    /// A fault ends.
+    Undo(Undo),
+}
+
+/// An event and its place in the order of all.
+pub struct Scheduled {
+    at: u64,
+    order: u64,
+    event: Event,
+}
+
+impl Scheduled {
+    /// The end of a fault, or the event as it was.
+    pub fn undo(self) -> Result<Undo, Scheduled> {
+        match self.event {
+            Event::Undo(undo) => Ok(undo),
+            _ => Err(self),
+        }
+    }
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// What was seen, to show that the run tested anything.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// Inputs handled by monitors and peers.
+    pub inputs: u64,
+    /// Elections won.
+    pub elections: u64,
+    /// Promotions seen by leaders.
+    pub failovers: u64,
+    /// `+switch-master`, leaders and observers.
+    pub switches: u64,
+    /// Failovers that an operator asked for.
+    pub forced: u64,
+    /// `+tilt`
+    pub tilts: u64,
+    /// Faults by class.
+    pub faults: BTreeMap<Fault, u64>,
+    /// Microseconds simulated.
+    pub simulated_us: u64,
+    /// Longest time from the end of faults to agreement, microseconds.
+    pub convergence_us: u64,
+}
+
+/// What nodes, servers and connections share.
+pub struct Shared {
+    /// Microseconds since the world began.
+    pub now: u64,
+    /// Connections.
+    pub net: Net,
+    /// Chance.
+    pub rng: Streams,
+    /// Invariants.
+    pub checkers: Checkers,
+    /// Record.
+    pub trace: Trace,
+    /// Counts.
+    pub stats: Stats,
+    /// Number of Sentinels; hosts below are Sentinels, hosts above servers.
+    pub sentinels: usize,
+    /// Priorities of servers.
+    pub priorities: Vec<u32>,
+    /// See [`Swarm`].
+    pub latency_us: u64,
+    /// See [`Swarm`].
+    pub jitter_us: u64,
+    /// See [`Swarm`].
+    pub disk_us: u64,
+    /// See [`Swarm`].
+    pub tick_late_us: u64,
+    /// Hellos that were sent, to be replayed: a few, old ones preferred.
+    pub old_hellos: Vec<String>,
+    heap: BinaryHeap<Reverse<Scheduled>>,
+    order: u64,
+}
+
+impl Shared {
+    /// Schedules an event.
+    pub fn push(&mut self, at: u64, event: Event) {
+        self.order += 1;
+        self.heap.push(Reverse(Scheduled { at: at.max(self.now), order: self.order, event }));
+    }
+
+    /// Takes the next event out.
+    pub fn pop(&mut self) -> Option<Reverse<Scheduled>> {
+        self.heap.pop()
+    }
+
+    /// Puts an event back at its place.
+    pub fn put_back(&mut self, scheduled: Scheduled) {
+        self.heap.push(Reverse(scheduled));
+    }
+
+    /// Shows the checkers something.
+    pub fn see(&mut self, seen: &Observation<'_>) {
+        self.checkers.see(seen);
+    }
+
+    /// A way between two hosts opened or closed.
+    pub fn see_way(&mut self, from: Host, to: Host, open: bool) {
+        if from < self.sentinels && to < self.sentinels {
+            self.see(&Observation::Way { from, to, open });
+        }
+    }
+
+    /// Ends the run.
+    pub fn fail(&mut self, rule: &'static str, story: String) {
+        self.checkers.violation.get_or_insert((rule, story));
+    }
+
+    /// Keeps a hello for later replay.
+    pub fn remember_hello(&mut self, payload: &str) {
+        const KEPT: usize = 64;
+        if self.old_hellos.len() < KEPT && self.old_hellos.last().is_none_or(|last| last != payload) {
+            self.old_hellos.push(payload.to_owned());
+        }
+    }
+}
+
+/// A violated rule.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    /// Which.
+    pub rule: &'static str,
+    /// What happened.
+    pub story: String,
+    /// When, microseconds.
+    pub at: u64,
+}
+
+/// Sentinels find each other within so long.
+const PATIENCE_US: u64 = 20_000_000;
+/// How often conditions on the world are looked at.
+const LOOK_US: u64 = 50_000;
+
+/// All of it.
+pub struct World {
+    /// What everything shares.
+    pub sh: Shared,
+    /// Sentinels, by host.
+    pub nodes: Vec<Node>,
+    /// Servers; host is number plus Sentinels.
+    pub servers: Vec<Server>,
+    /// How it was drawn.
+    pub swarm: Swarm,
+    /// Partitions under way.
+    pub partitions: BTreeMap<u64, Vec<(Host, Host)>>,
+    /// How often conditions on the world are looked at, microseconds; 0 is after every event.
+    pub look_us: u64,
+}
+
+impl World {
+    /// A world that has not started.
+    pub fn new(swarm: Swarm, keep: Keep, canary: Canary, without: &[&str]) -> World {
+        let ids: Vec<RunId> = (0..swarm.sentinels).map(|node| sentinel_id(swarm.seed, node)).collect();
+        let servers: usize = swarm.groups.iter().map(|replicas| replicas + 1).sum();
+        let mut trace = Trace::new(keep);
+        for (node, id) in ids.iter().enumerate() {
+            trace.call(id.as_str(), &format!("n{node}"));
+        }
+        let mut sh = Shared {
+            now: 0,
+            net: Net::new(swarm.sentinels + servers),
+            rng: Streams::new(swarm.seed),
+            checkers: Checkers::new(ids.clone(), without),
+            trace,
+            stats: Stats::default(),
+            sentinels: swarm.sentinels,
+            priorities: Vec::new(),
+            latency_us: swarm.latency_us,
+            jitter_us: swarm.jitter_us,
+            disk_us: swarm.disk_us,
+            tick_late_us: swarm.tick_late_us,
+            old_hellos: Vec::new(),
+            heap: BinaryHeap::new(),
+            order: 0,
+        };
+        let servers = build_servers(&swarm, &mut sh);
+        let nodes = ids.into_iter().enumerate().map(|(host, id)| {
+            let image = first_image(&swarm, &servers, &id);
+            let mut settings = NodeSettings::new(id);
+            settings.periods.tilt = swarm.tilt_ms;
+            settings.periods.info = swarm.info_ms;
+            Node::new(host, settings, image, canary)
+        });
+        let nodes = nodes.collect();
+        sh.push(0, Event::Replicate);
+        World { sh, nodes, servers, swarm, partitions: BTreeMap::new(), look_us: LOOK_US }
+    }
+
+    /// Starts all Sentinels and waits until they know each other, on disk.
+    pub fn start(&mut self, canary: Canary) -> Result<(), Violation> {
+        for node in &mut self.nodes {
+            node.start(&mut self.sh);
+        }
+        let peers = self.swarm.sentinels - 1;
+        let replicas = self.swarm.groups.clone();
+        let known = self.run_while(PATIENCE_US, |world| {
+            !world.nodes.iter().all(|node| {
+                let records = node.disk.synced.records.values().zip(&replicas);
+                let mut records =
+                    records.map(|(record, count)| (record.sentinels.len(), record.replicas.len(), *count));
+                records.all(|(sentinels, known, count)| sentinels >= peers && known >= count)
+            })
+        })?;
+        if known || canary == Canary::VotersForgotten {
+            return Ok(());
+        }
+        Err(Violation {
+            rule: "discovery: Sentinels and replicas find each other",
+            story: format!("after {} s not all Sentinels know all others", PATIENCE_US / 1_000_000),
+            at: self.sh.now,
+        })
+    }
+
+    /// Runs for so long.
+    pub fn run_for(&mut self, us: u64) -> Result<(), Violation> {
+        self.run_while(us, |_| true).map(|_| ())
+    }
+
+    /// Runs while the condition holds, at most for so long. Returns whether it stopped holding.
+    pub fn run_while(&mut self, us: u64, mut goes_on: impl FnMut(&World) -> bool) -> Result<bool, Violation> {
+        let end = self.sh.now + us;
+        let mut look = self.sh.now;
+        loop {
+            if look <= self.sh.now {
+                if !goes_on(self) {
+                    return Ok(true);
+                }
+                look = self.sh.now + self.look_us;
+            }
+            let Some(Reverse(next)) = self.sh.heap.peek() else { return Ok(false) };
+            if next.at > end {
+                self.sh.now = end;
+                return Ok(!goes_on(self));
+            }
+            self.step()?;
+        }
+    }
+
+    fn step(&mut self) -> Result<(), Violation> {
+        let Some(Reverse(next)) = self.sh.heap.pop() else { return Ok(()) };
+        self.sh.now = next.at;
+        self.dispatch(next.event);
+        match self.sh.checkers.violation.take() {
+            None => Ok(()),
+            Some((rule, story)) => Err(Violation { rule, story, at: self.sh.now }),
+        }
+    }
+
+    fn dispatch(&mut self, event: Event) {
+        let sentinels = self.swarm.sentinels;
+        match event {
+            Event::Ask(conn, ask) => self.asked(conn, ask),
+            Event::Tell(conn, tell) => {
+                let client = self.sh.net.conns[conn].client;
+                if self.sh.net.conns[conn].client_gone {
+                    self.sh.net.live.remove(&conn);
+                } else {
+                    self.nodes[client].happen(&mut self.sh, Happening::Told(conn, tell));
+                }
+            }
+            Event::Forget(conn) => {
+                let server = self.sh.net.conns[conn].server;
+                if let Some(server) = server.checked_sub(sentinels) {
+                    self.servers[server].forget(conn);
+                }
+            }
+            Event::Node { node, incarnation, happening } => {
+                if self.nodes[node].incarnation == incarnation {
+                    self.nodes[node].happen(&mut self.sh, happening);
+                }
+            }
+            Event::Disk { node, incarnation, image, left } => {
+                if self.nodes[node].incarnation == incarnation {
+                    self.nodes[node].in_place(&mut self.sh, image, left);
+                }
+            }
+            Event::Die { node, incarnation } => {
+                if self.nodes[node].incarnation == incarnation {
+                    self.crash_soon_back(node);
+                }
+            }
+            Event::Relay(server, payload) => self.servers[server].deliver_hello(&mut self.sh, &payload),
+            Event::Replicate => {
+                redis_model::replicate(&mut self.servers, &mut self.sh);
+                let next = self.sh.now + redis_model::ROUND_US;
+                self.sh.push(next, Event::Replicate);
+            }
+            Event::Strike(fault) => self.strike(fault),
+            Event::Undo(undo) => self.undo(undo),
+        }
+    }
+
+    fn asked(&mut self, conn: ConnId, ask: Ask) {
+        let server = self.sh.net.conns[conn].server;
+        let number = server.checked_sub(self.swarm.sentinels);
+        let alive = match number {
+            None => self.nodes[server].is_running(),
+            Some(number) => self.servers[number].process != Process::Dead,
+        };
+        let gone = self.sh.net.conns[conn].server_gone;
+        match ask {
+            Ask::Fin => {
+                self.sh.net.conns[conn].server_gone = true;
+                self.sh.net.live.remove(&conn);
+                if let Some(number) = number {
+                    self.servers[number].forget(conn);
+                }
+            }
+            Ask::Syn if !alive => self.sh.reset(conn, "Connection refused"),
+            Ask::Command(..) if gone || !alive => self.sh.reset(conn, "Connection reset by peer"),
+            Ask::Syn => {
+                if let Some(number) = number {
+                    self.servers[number].accept(conn);
+                }
+                self.sh.server_send(conn, Tell::SynAck);
+            }
+            Ask::Command(tag, command) => {
+                if let Some(number) = number {
+                    self.servers[number].command(&mut self.sh, conn, tag, command);
+                } else {
+                    let happening = Happening::Asked(conn, Ask::Command(tag, command));
+                    self.nodes[server].happen(&mut self.sh, happening);
+                }
+            }
+        }
+    }
+
+    /// The server at this address.
+    pub fn server_at(&self, host: &str, port: u16) -> Option<usize> {
+        self.servers.iter().position(|server| server.is_at(host, port))
+    }
+
+    /// Number of the server that the first running Sentinel names as this group's master.
+    pub fn named_master(&self, group: usize) -> Option<usize> {
+        let mut views = self.nodes.iter().filter_map(|node| node.views().nth(group));
+        views.next().and_then(|view| self.server_at(&view.current_host, view.current_port))
+    }
+}
+
+fn sentinel_id(seed: u64, node: usize) -> RunId {
+    let word = Streams::new(seed).fixed(500 + node as u64);
+    RunId::from(format!("{word:016x}{word:016x}{node:08x}").as_str())
+}
+
+fn group_name(group: usize) -> MasterName {
+    MasterName::from(format!("m{group}").as_str())
+}
+
+fn build_servers(swarm: &Swarm, sh: &mut Shared) -> Vec<Server> {
+    use rand::RngExt;
+    let mut servers: Vec<Server> = Vec::new();
+    for (group, replicas) in swarm.groups.iter().enumerate() {
+        let master = servers.len();
+        for member in 0..=*replicas {
+            let number = servers.len();
+            let never = member > 1 && sh.rng.servers.random_bool(swarm.never_promoted);
+            let priority = if never { 0 } else { 100 };
+            let upstream = (member > 0).then(|| (server_ip(master), 6379));
+            let mut server = Server::new(swarm.sentinels + number, group, server_ip(number), priority, upstream);
+            server.boot(sh);
+            sh.priorities.push(priority);
+            servers.push(server);
+        }
+    }
+    servers
+}
+
+/// The file of a Sentinel that was only told who it is and where the masters are.
+fn first_image(swarm: &Swarm, servers: &[Server], myid: &RunId) -> Image {
+    let mut text = format!("port 26379\n# State\nsentinel myid {myid}\n");
+    for server in servers.iter().filter(|server| server.upstream.is_none()) {
+        let name = group_name(server.group);
+        // Writing into a string cannot fail.
+        let _ = write!(
+            text,
+            "sentinel monitor {name} {} {} {}\nsentinel down-after-milliseconds {name} {}\n\
+             sentinel failover-timeout {name} {}\nsentinel parallel-syncs {name} {}\n",
+            server.ip, server.port, swarm.quorum, swarm.down_after_ms, swarm.failover_timeout_ms, swarm.parallel_syncs
+        );
+    }
+    Image::load(text.as_bytes(), myid).expect("a plain file").0
+}
+
+/// Where a Sentinel is, for readers of traces.
+pub fn describe(swarm: &Swarm) -> String {
+    let nodes: Vec<String> = (0..swarm.sentinels).map(|node| format!("n{node}={}", node_ip(node))).collect();
+    format!("{swarm:?}\n{}; servers from 10.0.1.1 on, group by group, master first", nodes.join(" "))
+}
