@@ -26,6 +26,7 @@ use crate::sentinel::io::{Answer, Input};
 use crate::sentinel::monitor::record::{MasterRecord, MasterSpec};
 use crate::sentinel::node::{NodeNotice, PeerRegistry, Routed};
 use crate::sentinel::peer::PeerInput;
+use crate::sentinel::policy::TiltMode;
 use crate::sentinel::tilt::TiltGuard;
 use crate::sentinel::time::Periods;
 use crate::store::file::SaveError;
@@ -385,12 +386,15 @@ impl Supervisor {
             self.guard = TiltGuard::default();
             return;
         }
-        let (now, periods) = (self.process.clock.mono(), self.process.settings().periods);
+        let (now, settings) = (self.process.clock.mono(), self.process.settings());
+        let periods = settings.periods;
+        // There is nothing to probe, so nothing to wait for.
+        let period = if settings.policies.tilt == TiltMode::Stock { periods.tilt } else { 0 };
         if let Some(since) = self.guard.stalled_since(now, periods.tilt_trigger) {
-            if self.process.tilt.enter(now, since) {
+            if self.process.tilt.enter(now, since, period) {
                 self.process.emit(&Event::new(EventKind::TiltEntered, "#tilt mode entered"));
             }
-        } else if self.process.tilt.leave(now, periods.tilt) {
+        } else if self.process.tilt.leave(now) {
             self.process.emit(&Event::new(EventKind::TiltExited, "#tilt mode exited"));
         }
         self.guard.expect(now + GUARD_PERIOD);

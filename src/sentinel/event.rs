@@ -67,6 +67,7 @@ event_kinds! {
     SelectedReplica "+selected-slave" Warning,
     StateSendReplicaofNoOne "+failover-state-send-slaveof-noone" Notice,
     StateWaitPromotion "+failover-state-wait-promotion" Notice,
+    StaleCandidateAccepted "+stale-candidate-accepted" Warning,
     AbortReplicaTimeout "-failover-abort-slave-timeout" Warning,
     PromotedReplica "+promoted-slave" Warning,
     StateReconfReplicas "+failover-state-reconf-slaves" Warning,

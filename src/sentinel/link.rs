@@ -118,6 +118,15 @@ impl Link {
         self.last_ping = None;
     }
 
+    /// Discards what was asked before a stall of this process and asks anew: no answer that could not be read in time
+    /// is held against the instance.
+    pub fn rearm(&mut self, now: Millis) {
+        if self.health.ping_pending_since.is_some() || !self.health.connected {
+            self.health.ping_pending_since = Some(now);
+            self.last_ping = None;
+        }
+    }
+
     /// When to open the missing connection(s): at once, but attempts are a second apart.
     pub fn connect_at(&self, wants_pubsub: WantsPubSub, now: Millis) -> Option<Millis> {
         let missing = self.command.is_none() || (wants_pubsub == WantsPubSub::Yes && self.pubsub.is_none());

@@ -16,6 +16,7 @@ pub mod link;
 pub mod monitor;
 pub mod node;
 pub mod peer;
+pub mod policy;
 pub mod tilt;
 pub mod time;
 
@@ -23,6 +24,7 @@ use std::net::IpAddr;
 
 use epoch::EpochRegister;
 use id::{RunId, Secret};
+use policy::Policies;
 use tilt::TiltRegister;
 use time::{Now, Periods};
 
@@ -54,6 +56,8 @@ pub struct NodeSettings {
     pub bind_source_addr: Option<IpAddr>,
     /// What `SENTINEL DEBUG` changes.
     pub periods: Periods,
+    /// What `sentineld.toml` chooses.
+    pub policies: Policies,
     /// `SENTINEL SIMULATE-FAILURE crash-after-election`
     pub crash_after_election: bool,
     /// `SENTINEL SIMULATE-FAILURE crash-after-promotion`
@@ -76,6 +80,7 @@ impl NodeSettings {
             deny_scripts_reconfig: true,
             bind_source_addr: None,
             periods: Periods::default(),
+            policies: Policies::default(),
             crash_after_election: false,
             crash_after_promotion: false,
         }

@@ -10,6 +10,8 @@ use super::event::{Event, EventKind};
 use super::id::{LinkId, MasterName, RunId, Secret};
 use super::io::{Channel, LinkError, Reply, Tag};
 use super::link::{Link, PingReply, WantsPubSub, is_due};
+use super::policy::TiltMode;
+use super::tilt::TiltGuard;
 use super::time::Millis;
 
 /// An input of [`Peer`].
@@ -166,6 +168,7 @@ pub struct Peer {
     last_link: u64,
     reported: Option<LinkHealth>,
     reported_at: Millis,
+    tilt: TiltGuard,
 }
 
 impl Peer {
@@ -181,6 +184,7 @@ impl Peer {
             last_link: 0,
             reported: None,
             reported_at: now,
+            tilt: TiltGuard::default(),
         }
     }
 
@@ -249,6 +253,9 @@ impl Peer {
 
     fn step(&mut self, env: &Env<'_>, out: &mut PeerOutbox) {
         let now = env.now.mono;
+        if self.tilt.must_rearm(env.tilt) && env.node.policies.tilt == TiltMode::Rearm {
+            self.link.rearm(now);
+        }
         self.link.health.refcount = self.watchers.len().max(1) as u32;
         if is_due(self.recycle_at(env), now) {
             self.close(now, out);

@@ -6,19 +6,24 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::time::Millis;
+use super::time::{Millis, Now};
 
 const NEVER: u64 = u64::MAX;
 
-/// Process-wide TILT state: when it began, if it is on.
+/// Process-wide TILT state: when it began and when it ends, if it is on. Monitors run one at a time, so no two change
+/// it at once; the atomics only let other threads read.
 #[derive(Debug)]
 pub struct TiltRegister {
     start: AtomicU64,
+    end: AtomicU64,
+    /// Wall clock less monotonic clock, when last looked at.
+    wall_offset: AtomicU64,
 }
 
 impl Default for TiltRegister {
     fn default() -> Self {
-        TiltRegister { start: AtomicU64::new(NEVER) }
+        let never = || AtomicU64::new(NEVER);
+        TiltRegister { start: never(), end: never(), wall_offset: never() }
     }
 }
 
@@ -31,29 +36,51 @@ impl TiltRegister {
         }
     }
 
+    /// When TILT ends, if it is on and nobody extends it.
+    pub fn until(&self) -> Option<Millis> {
+        self.since().map(|_| Millis(self.end.load(Ordering::SeqCst)))
+    }
+
     /// Whether TILT is on.
     pub fn is_on(&self) -> bool {
         self.since().is_some()
     }
 
-    /// Turns TILT on at `now` for a stall that began at `stalled_since`, or starts its period again. False when
-    /// another monitor has reported the same stall already, which the caller then must not announce.
-    pub fn enter(&self, now: Millis, stalled_since: Millis) -> bool {
+    /// Turns TILT on at `now` for a stall that began at `stalled_since`, or starts its period again; it lasts `period`
+    /// at least. False when another monitor has reported the same stall already, which the caller then must not
+    /// announce.
+    pub fn enter(&self, now: Millis, stalled_since: Millis, period: u64) -> bool {
         let reported = self.since().is_some_and(|start| start > stalled_since);
         if !reported {
             self.start.store(now.0, Ordering::SeqCst);
+            self.end.store((now + period).0, Ordering::SeqCst);
         }
         !reported
     }
 
-    /// Turns TILT off if it has lasted `period`. True for the one caller that ended it and must announce that.
-    pub fn leave(&self, now: Millis, period: u64) -> bool {
-        match self.since() {
-            Some(start) if now.since(start) >= period => {
-                self.start.compare_exchange(start.0, NEVER, Ordering::SeqCst, Ordering::SeqCst).is_ok()
-            }
-            _ => false,
+    /// Makes TILT, if it is on, last until `end` at least.
+    pub fn extend(&self, end: Millis) {
+        if self.is_on() {
+            self.end.fetch_max(end.0, Ordering::SeqCst);
         }
+    }
+
+    /// Turns TILT off if its time is over. True for the one caller that ended it and must announce that.
+    pub fn leave(&self, now: Millis) -> bool {
+        let over = self.until().is_some_and(|end| now >= end);
+        if over {
+            self.start.store(NEVER, Ordering::SeqCst);
+        }
+        over
+    }
+
+    /// By how much, ms, the wall clock has jumped against the monotonic clock since this was last asked, if by more
+    /// than `trigger`. Told to one caller only; slow drift is never a jump.
+    pub fn wall_jump(&self, now: Now, trigger: u64) -> Option<i64> {
+        let offset = now.wall.0.wrapping_sub(now.mono.0);
+        let before = self.wall_offset.swap(offset, Ordering::SeqCst);
+        let jump = offset.wrapping_sub(before).cast_signed();
+        (before != NEVER && jump.unsigned_abs() > trigger).then_some(jump)
     }
 }
 
@@ -61,6 +88,8 @@ impl TiltRegister {
 #[derive(Debug, Default)]
 pub struct TiltGuard {
     deadline: Option<Millis>,
+    /// Start of the TILT for which the probes were sent anew.
+    rearmed_for: Option<Millis>,
 }
 
 impl TiltGuard {
@@ -72,5 +101,47 @@ impl TiltGuard {
     /// The missed deadline, if this step comes more than `trigger` after it: the process stood still.
     pub fn stalled_since(&self, now: Millis, trigger: u64) -> Option<Millis> {
         self.deadline.filter(|deadline| now.since(*deadline) > trigger)
+    }
+
+    /// Whether TILT is on and this machine has not sent its probes anew for it. True once for each TILT.
+    pub fn must_rearm(&mut self, tilt: &TiltRegister) -> bool {
+        let since = tilt.since();
+        let must = since.is_some() && since != self.rearmed_for;
+        self.rearmed_for = since.or(self.rearmed_for);
+        must
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sentinel::time::UnixMillis;
+
+    /// failover.md 186
+    #[test]
+    fn one_stall_is_announced_once_and_a_new_one_again() {
+        let tilt = TiltRegister::default();
+        assert!(tilt.enter(Millis(100), Millis(10), 50));
+        assert!(!tilt.enter(Millis(101), Millis(20), 50), "the same stall, seen by another monitor");
+        assert!(!tilt.leave(Millis(149)));
+        assert!(tilt.enter(Millis(149), Millis(120), 50));
+        assert!(!tilt.leave(Millis(150)));
+        tilt.extend(Millis(300));
+        assert!(!tilt.leave(Millis(299)));
+        assert!(tilt.leave(Millis(300)));
+        assert!(!tilt.leave(Millis(301)), "ended already");
+    }
+
+    /// beyond.md B7
+    #[test]
+    fn only_jumps_of_the_wall_clock_are_told() {
+        let tilt = TiltRegister::default();
+        let at = |mono, wall| Now { mono: Millis(mono), wall: UnixMillis(wall) };
+        assert_eq!(tilt.wall_jump(at(0, 1_000_000), 2_000), None);
+        assert_eq!(tilt.wall_jump(at(500, 1_002_400), 2_000), None);
+        assert_eq!(tilt.wall_jump(at(1_000, 1_004_800), 2_000), None, "drift");
+        assert_eq!(tilt.wall_jump(at(1_100, 4_604_900), 2_000), Some(3_600_000));
+        assert_eq!(tilt.wall_jump(at(1_200, 4_605_000), 2_000), None);
+        assert_eq!(tilt.wall_jump(at(1_300, 1_005_100), 2_000), Some(-3_600_000));
     }
 }

@@ -264,7 +264,7 @@ async fn answers_other_sentinels() {
     publish.send_replace(Arc::new(view));
     client.exchange(ask, down).await;
     client.exchange("SENTINEL IS-PRIMARY-DOWN-BY-ADDR 127.0.0.1 6379 5 *", down).await;
-    world.tilt.enter(world.now(), Millis(0));
+    world.tilt.enter(world.now(), Millis(0), 30_000);
     client.exchange(ask, up).await;
     for port in ["6380", "-1", "70000"] {
         let unknown = format!("SENTINEL is-master-down-by-addr 127.0.0.1 {port} 5 {PEER}");
@@ -398,7 +398,7 @@ async fn tells_about_the_process() {
     view.odown_since = Some(world.now());
     publish.send_replace(Arc::new(view));
     assert!(info(&mut client, " sentinel").await.contains(&of("odown")));
-    world.tilt.enter(world.now(), Millis(0));
+    world.tilt.enter(world.now(), Millis(0), 30_000);
     assert!(info(&mut client, " sentinel").await.contains("sentinel_tilt:1\r\nsentinel_tilt_since_seconds:0\r\n"));
     for line in [
         "redis_version:7.0.15\r\n",

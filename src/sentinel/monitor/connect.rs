@@ -81,7 +81,9 @@ impl Monitor {
     fn info_period(&self, who: &ServerId, env: &Env<'_>) -> u64 {
         let normal = env.node.periods.info;
         let fast = FAST_INFO_PERIOD.min(normal);
-        let ServerId::Replica(key) = who else { return normal };
+        let ServerId::Replica(key) = who else {
+            return if self.master.role == Role::Replica { fast } else { normal };
+        };
         let Some(replica) = self.replicas.get(key) else { return normal };
         let awaited = matches!(self.failover.state, FailoverState::WaitPromotion { saving: None, .. });
         if awaited && self.promoted() == Some(key) {

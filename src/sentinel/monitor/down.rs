@@ -1,6 +1,7 @@
 //! Whether instances are down: subjectively (SDOWN), in our own eyes; objectively (ODOWN), when enough peers agree.
 
 use super::Monitor;
+use super::failover::FailoverState;
 use super::instance::{Role, Sentinel, ServerId};
 use crate::sentinel::Env;
 use crate::sentinel::command::Command;
@@ -8,12 +9,15 @@ use crate::sentinel::event::{Event, EventKind, Level};
 use crate::sentinel::id::{Epoch, RunId};
 use crate::sentinel::io::{Outbox, Output, Reply, Tag};
 use crate::sentinel::link::is_due;
+use crate::sentinel::policy::Masterless;
 use crate::sentinel::time::Millis;
 
 /// A peer that does not see the master down yet is asked again soon while our own SDOWN is young: it will see it any
 /// moment, and each second of waiting is a second without a master. The spacing, ms, grows with the age of our SDOWN
 /// within these bounds, which makes some 14 questions in the first second (failover.md 12.3, S4).
 const EAGER_ASK_PERIOD: std::ops::RangeInclusive<u64> = 10..=100;
+/// A group is masterless for this long at least before that counts as a failure, ms.
+const MIN_MASTERLESS: u64 = 5_000;
 /// How long SDOWN is young, ms.
 const EAGER_ASK_SPAN: u64 = 1_000;
 
@@ -28,7 +32,20 @@ impl Monitor {
         let wrong_role = (server.role == Role::Replica)
             .then(|| server.role_at + self.spec.down_after + 2 * env.node.periods.info + 1);
         let rebooting = self.reboot_since.map(|since| since + self.spec.reboot_down_after + 1);
-        [silent, wrong_role, rebooting].into_iter().flatten().min()
+        [silent, wrong_role, rebooting, self.masterless_at(env)].into_iter().flatten().min()
+    }
+
+    /// When a group without a master counts as one whose master is down: its master says that it is a replica, and so
+    /// does everybody else, for long enough that it is not a failover that we are about to hear of (beyond.md B6).
+    fn masterless_at(&self, env: &Env<'_>) -> Option<Millis> {
+        let heals = env.node.policies.of(&self.spec.name).masterless == Masterless::Heal;
+        let replicas = || self.replicas.values().map(|replica| &replica.server).filter(|server| server.sdown.is_none());
+        let has_master = self.master.role == Role::Master || replicas().any(|server| server.role == Role::Master);
+        if !heals || has_master || self.failover.state != FailoverState::Idle {
+            return None;
+        }
+        let since = replicas().map(|server| server.role_at).fold(self.master.role_at, Millis::max);
+        Some(since + self.spec.down_after.max(MIN_MASTERLESS) + 1)
     }
 
     /// Raises or clears SDOWN of a server.
@@ -90,7 +107,9 @@ impl Monitor {
         if down {
             self.odown = Some(env.now.mono);
             self.last_odown = Some(env.now.mono);
-            let payload = format!("{instance} #quorum {agreeing}/{}", self.spec.quorum);
+            let masterless = is_due(self.masterless_at(env), env.now.mono);
+            let reason = if masterless { " #masterless" } else { "" };
+            let payload = format!("{instance} #quorum {agreeing}/{}{reason}", self.spec.quorum);
             self.emit(EventKind::ObjectivelyDown, payload, out);
         } else {
             self.odown = None;

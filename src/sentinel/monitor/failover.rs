@@ -16,15 +16,16 @@
 use rand::RngExt;
 
 use super::Monitor;
-use super::instance::{ReplicaKey, ServerId};
+use super::instance::{Replica, ReplicaKey, ServerId};
 use super::reconf::transaction;
-use super::select::{Candidate, MasterState, select};
+use super::select::{Candidate, MasterState, majority_answers, select, select_relative};
 use super::vote::{Rival, Tally};
 use crate::sentinel::Env;
 use crate::sentinel::event::{Event, EventKind};
 use crate::sentinel::id::{Epoch, LinkId, Rev, RunId};
 use crate::sentinel::io::{Outbox, Output};
 use crate::sentinel::link::is_due;
+use crate::sentinel::policy::{Election, StaleReplicaPromotion};
 use crate::sentinel::time::{Millis, UnixMillis};
 
 /// Where the failover of this master stands, if we lead one.
@@ -154,16 +155,19 @@ pub struct Failover {
     /// By what right.
     pub authority: Authority,
     hold: Option<(Millis, Hold)>,
-    lost_elections: u32,
+    attempts_in_vain: u32,
     /// When we start, having found ODOWN: see `Monitor::start_delay`.
     candidacy: Option<Millis>,
     delay_logged: bool,
+    /// Since when stock's rule refuses every replica.
+    refused_since: Option<Millis>,
 }
 
 impl Failover {
     /// The master is well again: the next failure starts with a fresh back-off.
     pub fn forget_backoff(&mut self) {
-        self.lost_elections = 0;
+        self.attempts_in_vain = 0;
+        self.refused_since = None;
     }
 
     /// Whether `SENTINEL FAILOVER` started it.
@@ -182,6 +186,8 @@ impl Failover {
 const RETRY_RANGE: std::ops::Range<u64> = 100..500;
 /// Stock adds up to this much to the time of an attempt, ms.
 const MAX_DESYNC: u64 = 1_000;
+/// How long replicas that do not answer are waited for before a stale one is promoted, ms, at least.
+const MIN_STALE_WAIT: u64 = 10_000;
 /// Candidates start one after the other, this far apart plus a round trip, ms: the first has the votes before the
 /// second asks.
 const CANDIDATE_SPACING: u64 = 20;
@@ -236,6 +242,9 @@ impl Monitor {
     /// and nobody would win; so they queue, in an order that differs from epoch to epoch. Starting later is always
     /// safe, and who has voted meanwhile does not start.
     fn start_delay(&self, env: &Env<'_>) -> u64 {
+        if self.elects_as_stock(env) {
+            return 0;
+        }
         let epoch = env.epoch.current().0 + 1;
         let place = |id: &RunId| fnv1a(&[self.spec.name.as_str(), &epoch.to_string(), id.as_str()]);
         let mine = place(&env.node.myid);
@@ -243,6 +252,10 @@ impl Monitor {
         let rank = reachable().filter(|(id, _)| place(id) < mine).count() as u64;
         let round_trip = reachable().map(|(_, sentinel)| sentinel.health.round_trip).max().unwrap_or(0);
         rank * (CANDIDATE_SPACING + round_trip.min(MAX_DESYNC))
+    }
+
+    fn elects_as_stock(&self, env: &Env<'_>) -> bool {
+        env.node.policies.of(&self.spec.name).election == Election::Stock
     }
 
     fn log_delay(&mut self, until: Millis, env: &Env<'_>, out: &mut Outbox) {
@@ -361,9 +374,14 @@ impl Monitor {
         if own_vote_saved && tally.may_elect(me) && now <= until {
             return false;
         }
+        if self.elects_as_stock(env) && now <= until {
+            return false;
+        }
         let rival = tally.rival(me);
         self.abort(EventKind::AbortNotElected, env, out);
-        self.hold_after_lost_election(rival, env);
+        if !self.elects_as_stock(env) {
+            self.hold_after_lost_election(rival, env);
+        }
         true
     }
 
@@ -384,13 +402,17 @@ impl Monitor {
             None if voted_for.is_some() => {
                 self.failover.hold(now, Hold::Leader(voted_for.expect("just matched")));
             }
-            None => {
-                let factor = 1u64 << self.failover.lost_elections.min(10);
-                let delay = (self.rng.random_range(RETRY_RANGE) * factor).min(timeout);
-                self.failover.lost_elections += 1;
-                self.failover.hold(now, Hold::Retry { until: now + delay });
-            }
+            None => self.hold_briefly(env),
         }
+    }
+
+    /// Tries again after a short random time that doubles with each attempt that came to nothing.
+    fn hold_briefly(&mut self, env: &Env<'_>) {
+        let longest = env.node.periods.election_timeout.min(self.spec.failover_timeout);
+        let factor = 1u64 << self.failover.attempts_in_vain.min(10);
+        let delay = (self.rng.random_range(RETRY_RANGE) * factor).min(longest);
+        self.failover.attempts_in_vain += 1;
+        self.failover.hold(env.now.mono, Hold::Retry { until: env.now.mono + delay });
     }
 
     fn elected(&mut self, epoch: Epoch, env: &Env<'_>, out: &mut Outbox) -> bool {
@@ -399,16 +421,38 @@ impl Monitor {
         if env.node.crash_after_election {
             out.push(Output::Exit);
         }
-        self.failover.lost_elections = 0;
         self.failover.state = FailoverState::SelectReplica { epoch };
         self.emit(EventKind::StateSelectReplica, master, out);
         true
     }
 
-    /// The best replica as of now.
+    /// The best replica as of now, by stock's rule.
     pub(super) fn best_replica(&self, env: &Env<'_>) -> Option<ReplicaKey> {
-        let candidates: Vec<Candidate<'_>> = self
-            .replicas
+        let (now, periods) = (env.now.mono, &env.node.periods);
+        select(&self.candidates(), self.master_state(), now, periods).map(str::to_owned)
+    }
+
+    /// The best replica where stock's rule finds none, and staleness is not a reason to stay without a master.
+    fn best_stale_replica(&mut self, env: &Env<'_>) -> Option<ReplicaKey> {
+        let (now, periods) = (env.now.mono, &env.node.periods);
+        let refused_since = *self.failover.refused_since.get_or_insert(now);
+        let waited = now.since(refused_since) >= (2 * self.spec.down_after).max(MIN_STALE_WAIT);
+        let candidates = self.candidates();
+        let allowed = match env.node.policies.of(&self.spec.name).stale_replica_promotion {
+            StaleReplicaPromotion::Never => false,
+            StaleReplicaPromotion::Relative => waited || majority_answers(&candidates, now, periods),
+            StaleReplicaPromotion::Always => true,
+        };
+        let chosen = allowed.then(|| select_relative(&candidates, self.master_state(), now, periods))?;
+        chosen.map(str::to_owned)
+    }
+
+    fn master_state(&self) -> MasterState {
+        MasterState { sdown: self.master.sdown, down_after: self.spec.down_after }
+    }
+
+    fn candidates(&self) -> Vec<Candidate<'_>> {
+        self.replicas
             .iter()
             .map(|(key, replica)| Candidate {
                 key,
@@ -420,17 +464,36 @@ impl Monitor {
                 link_down: replica.link_down,
                 offset: replica.offset,
                 run_id: replica.server.run_id.as_deref(),
+                is_kin: self.is_kin(replica),
             })
-            .collect();
-        let master = MasterState { sdown: self.master.sdown, down_after: self.spec.down_after };
-        select(&candidates, master, env.now.mono, &env.node.periods).map(str::to_owned)
+            .collect()
+    }
+
+    /// Whether a replica's data is of this master's history. If we never heard the master, of the same history as that
+    /// of another replica.
+    fn is_kin(&self, replica: &Replica) -> bool {
+        if !self.history.is_empty() {
+            return replica.replids.iter().any(|replid| self.history.contains(replid));
+        }
+        let sharing = |other: &&Replica| other.replids.iter().any(|replid| replica.replids.contains(replid));
+        self.replicas.len() == 1 || self.replicas.values().filter(sharing).count() > 1
     }
 
     fn select_replica(&mut self, epoch: Epoch, env: &Env<'_>, out: &mut Outbox) -> bool {
-        let Some(promoted) = self.best_replica(env) else {
-            return self.abort(EventKind::AbortNoGoodReplica, env, out);
+        let fresh = self.best_replica(env);
+        let is_stale = fresh.is_none();
+        let Some(promoted) = fresh.or_else(|| self.best_stale_replica(env)) else {
+            self.abort(EventKind::AbortNoGoodReplica, env, out);
+            if !self.elects_as_stock(env) {
+                self.hold_briefly(env);
+            }
+            return true;
         };
         let replica = self.describe(&ServerId::Replica(promoted.clone()), env);
+        if let (true, Some(chosen)) = (is_stale, self.replicas.get(&promoted)) {
+            let payload = format!("{replica} #link-down {} offset {}", chosen.link_down, chosen.offset);
+            self.emit(EventKind::StaleCandidateAccepted, payload, out);
+        }
         self.failover.state = FailoverState::SendReplicaofNoOne { epoch, since: env.now.mono, promoted };
         self.emit(EventKind::SelectedReplica, replica.clone(), out);
         self.emit(EventKind::StateSendReplicaofNoOne, replica, out);

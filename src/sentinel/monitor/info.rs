@@ -19,6 +19,8 @@ pub struct InfoReport {
     pub run_id: Option<String>,
     /// `role:master` or `role:slave`.
     pub role: Option<Role>,
+    /// `master_replid` and `master_replid2`: the histories that its data belongs to.
+    pub replids: Vec<String>,
     /// `slaveN` lines: host and port.
     pub replicas: Vec<(String, u16)>,
     /// `master_host`; this and what follows is read only after `role:slave`.
@@ -50,6 +52,7 @@ impl InfoReport {
                 }
                 "role" if value.starts_with("master") => report.role = Some(Role::Master),
                 "role" if value.starts_with("slave") => report.role = Some(Role::Replica),
+                "master_replid" | "master_replid2" if is_replid(value) => report.replids.push(value.to_owned()),
                 _ if is_replica_line(key) => report.replicas.extend(parse_replica(value)),
                 _ if report.role == Some(Role::Replica) => report.parse_replica_field(key, value),
                 _ => {}
@@ -74,6 +77,11 @@ impl InfoReport {
     }
 }
 
+/// 40 characters; all zeros stand for none.
+fn is_replid(value: &str) -> bool {
+    value.len() == 40 && value.bytes().any(|byte| byte != b'0')
+}
+
 fn is_replica_line(key: &str) -> bool {
     key.strip_prefix("slave").is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
@@ -93,6 +101,9 @@ fn parse_replica(value: &str) -> Option<(String, u16)> {
     let port = port.parse().ok().filter(|port| *port != 0)?;
     (!host.is_empty()).then(|| (host.to_owned(), port))
 }
+
+/// Replication ids remembered per master.
+const MAX_HISTORY: usize = 1_000;
 
 /// How long a wrong role is watched before it is corrected, ms: four hello periods, so that a newer configuration can
 /// arrive first.
@@ -114,8 +125,10 @@ impl Monitor {
         }
         self.note_replication(who, &report, now);
         self.note_role(who, &report, env, out);
+        let role = report.role;
+        self.note_history(who, report.replids);
         if let (ServerId::Replica(key), false) = (who, env.tilt.is_on()) {
-            self.follow_up(&key.clone(), &report, env, out);
+            self.follow_up(&key.clone(), role, env, out);
         }
     }
 
@@ -152,6 +165,25 @@ impl Monitor {
         self.replicas.insert(key.clone(), Replica::new(Server::new(addr, Role::Replica, now), now));
         self.dirty = true;
         key
+    }
+
+    /// The replication ids of our master, and those of its replicas for the choice among them.
+    fn note_history(&mut self, who: &ServerId, replids: Vec<String>) {
+        match who {
+            ServerId::Master if self.master.role == Role::Master => {
+                self.history.extend(replids);
+                // A master has two; a thousand failovers later the oldest matter to nobody.
+                while self.history.len() > MAX_HISTORY {
+                    self.history.pop_first();
+                }
+            }
+            ServerId::Master => {}
+            ServerId::Replica(key) => {
+                if let Some(replica) = self.replicas.get_mut(key) {
+                    replica.replids = replids;
+                }
+            }
+        }
     }
 
     fn note_replication(&mut self, who: &ServerId, report: &InfoReport, now: Millis) {
@@ -200,8 +232,8 @@ impl Monitor {
 
     /// What a replica's report calls for: the promotion it completes, a correction, or progress of its
     /// reconfiguration.
-    fn follow_up(&mut self, key: &str, report: &InfoReport, env: &Env<'_>, out: &mut Outbox) {
-        match report.role {
+    fn follow_up(&mut self, key: &str, role: Option<Role>, env: &Env<'_>, out: &mut Outbox) {
+        match role {
             Some(Role::Master) if self.promoted() == Some(key) => self.promotion_reported(env, out),
             Some(Role::Master) => self.correct_role(key, env, out),
             Some(Role::Replica) => {

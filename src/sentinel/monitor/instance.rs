@@ -182,6 +182,8 @@ pub struct Replica {
     pub announced: bool,
     /// `slave_repl_offset`
     pub offset: u64,
+    /// Replication ids of its data.
+    pub replids: Vec<String>,
     /// Host of the master it reports.
     pub master_host: Option<String>,
     /// Port of the master it reports.
@@ -201,6 +203,7 @@ impl Replica {
             priority: 100,
             announced: true,
             offset: 0,
+            replids: Vec::new(),
             master_host: None,
             master_port: 0,
             reconf: Reconf::None,

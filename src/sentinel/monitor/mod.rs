@@ -18,9 +18,11 @@ pub mod view;
 pub mod vote;
 
 #[cfg(test)]
+mod beyond_tests;
+#[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use rand::SeedableRng;
@@ -28,9 +30,10 @@ use rand::rngs::StdRng;
 
 use super::Env;
 use super::addr::Addr;
-use super::event::{Event, EventKind};
+use super::event::{Event, EventKind, Level};
 use super::id::{Epoch, ReplyToken, Rev, RunId};
 use super::io::{Input, Outbox, Output, Tag};
+use super::policy::TiltMode;
 use super::tilt::TiltGuard;
 use super::time::Millis;
 use failover::{Failover, FailoverState};
@@ -55,6 +58,8 @@ pub struct Monitor {
     sentinels: BTreeMap<RunId, Sentinel>,
     failover: Failover,
     tilt: TiltGuard,
+    /// Replication ids that this master's data has had, as far as seen (beyond.md B1).
+    history: BTreeSet<String>,
     /// Host names that were looked up.
     names: BTreeMap<String, IpAddr>,
     rng: StdRng,
@@ -94,6 +99,7 @@ impl Monitor {
             sentinels: BTreeMap::new(),
             failover: Failover::default(),
             tilt: TiltGuard::default(),
+            history: BTreeSet::new(),
             names: BTreeMap::new(),
             rng: StdRng::seed_from_u64(seed),
             last_link: 0,
@@ -215,7 +221,7 @@ impl Monitor {
         let now = env.now.mono;
         let servers = std::iter::once(ServerId::Master).chain(self.replicas.keys().cloned().map(ServerId::Replica));
         let mut at: Vec<Option<Millis>> = vec![self.hello_at()];
-        let tilt = env.tilt.since().map(|since| since + env.node.periods.tilt);
+        let tilt = env.tilt.until();
         at.push(tilt);
         for who in servers {
             at.push(self.touch_at(&who, env));
@@ -239,14 +245,48 @@ impl Monitor {
     /// Before anything else: did this process stand still? TILT is entered by whoever notices first.
     fn check_tilt(&mut self, env: &Env<'_>, out: &mut Outbox) {
         let (now, periods) = (env.now.mono, &env.node.periods);
-        if let Some(since) = self.tilt.stalled_since(now, periods.tilt_trigger)
-            && env.tilt.enter(now, since)
+        let stock = env.node.policies.tilt == TiltMode::Stock;
+        let mut stalled = self.tilt.stalled_since(now, periods.tilt_trigger);
+        if let Some(jump) = env.tilt.wall_jump(env.now, periods.tilt_trigger) {
+            if stock {
+                stalled = Some(now);
+            } else {
+                let text = format!("The wall clock was set by {jump} ms; nothing here depends on it.");
+                out.push(Output::Log(Level::Warning, text));
+            }
+        }
+        let period = if stock { periods.tilt } else { self.probing_time(env) };
+        if let Some(since) = stalled
+            && env.tilt.enter(now, since, period)
         {
             out.emit(Event::new(EventKind::TiltEntered, "#tilt mode entered"));
         }
-        if env.tilt.leave(now, periods.tilt) {
+        if self.tilt.must_rearm(env.tilt) && !stock {
+            self.rearm_probes(env);
+        }
+        if env.tilt.leave(now) {
             out.emit(Event::new(EventKind::TiltExited, "#tilt mode exited"));
         }
+    }
+
+    /// How long fresh probes need until their silence means something, ms.
+    fn probing_time(&self, env: &Env<'_>) -> u64 {
+        self.spec.down_after.min(env.node.periods.tilt)
+    }
+
+    /// After a stall nothing that was asked before it counts, for us or against anybody. TILT lasts until what is
+    /// asked now has had its time, for the slowest master of the process (beyond.md B7).
+    fn rearm_probes(&mut self, env: &Env<'_>) {
+        let now = env.now.mono;
+        env.tilt.extend(now + self.probing_time(env));
+        self.master.link.rearm(now);
+        self.replicas.values_mut().for_each(|replica| replica.server.link.rearm(now));
+        for sentinel in self.sentinels.values_mut() {
+            if sentinel.health.silent_since().is_some() {
+                sentinel.health.ping_pending_since = Some(now);
+            }
+        }
+        self.dirty = true;
     }
 
     /// Once, with the first input: the peers from the file are watched.

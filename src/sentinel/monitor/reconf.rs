@@ -102,12 +102,12 @@ impl Monitor {
         sent
     }
 
-    /// The old master, if it still answers (a failover by an operator), stops taking writes now and not at its next
-    /// INFO after the switch. We hold the newest configuration, exactly as for the other replicas (failover.md 12.3,
-    /// S9).
+    /// The old master, if it is still connected (a failover by an operator, or one that hangs), stops taking writes now
+    /// or when it wakes, and not at its next INFO after the switch. We hold the newest configuration, exactly as for
+    /// the other replicas (failover.md 12.3, S9).
     pub(super) fn demote_old_master(&mut self, env: &Env<'_>, out: &mut Outbox) {
         let target = self.promoted().and_then(|key| self.replicas.get(key)).map(|replica| replica.server.addr.clone());
-        if let (Some(target), None) = (target, self.master.sdown) {
+        if let Some(target) = target {
             self.send_all(&ServerId::Master, transaction(Some(&target), env), out);
         }
     }

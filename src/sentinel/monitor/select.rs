@@ -23,6 +23,8 @@ pub struct Candidate<'a> {
     pub offset: u64,
     /// From INFO.
     pub run_id: Option<&'a str>,
+    /// Whether its data is of this master's history, or nothing speaks against it.
+    pub is_kin: bool,
 }
 
 /// The master's state, as far as it decides how stale a replica may be.
@@ -45,9 +47,38 @@ pub fn select<'a>(
     now: Millis,
     periods: &Periods,
 ) -> Option<&'a str> {
+    let max_link_down = 10 * master.down_after + master.sdown.map_or(0, |since| now.since(since));
+    let fresh = |candidate: &&Candidate<'_>| u64::try_from(candidate.link_down).unwrap_or(0) <= max_link_down;
+    best(candidates.iter().filter(|candidate| is_usable(candidate, master, now, periods)).filter(fresh))
+}
+
+/// The best candidate when stock's rule refuses them all. How long a link was down is compared between candidates and
+/// not with our own SDOWN, which a Sentinel that slept through the failure sees late (beyond.md B1): ten times
+/// `down-after` behind the least stale is fresh. One that restarted has lost that clock; what counts then is that its
+/// data is of this master's history, and its offset.
+pub fn select_relative<'a>(
+    candidates: &[Candidate<'a>],
+    master: MasterState,
+    now: Millis,
+    periods: &Periods,
+) -> Option<&'a str> {
+    let usable = || candidates.iter().filter(|candidate| is_usable(candidate, master, now, periods));
+    let least = usable().filter_map(link_down).min().unwrap_or(0);
+    let fresh = |candidate: &&Candidate<'_>| match link_down(candidate) {
+        Some(down) => down <= least + 10 * master.down_after,
+        None => candidate.is_kin,
+    };
+    best(usable().filter(fresh))
+}
+
+/// Whether so many of the replicas answer that the best of them can be trusted to be the best of all: a majority.
+pub fn majority_answers(candidates: &[Candidate<'_>], now: Millis, periods: &Periods) -> bool {
+    let answering = candidates.iter().filter(|candidate| answers(candidate, now, periods)).count();
+    2 * answering > candidates.len()
+}
+
+fn best<'a: 'c, 'c>(candidates: impl Iterator<Item = &'c Candidate<'a>>) -> Option<&'a str> {
     candidates
-        .iter()
-        .filter(|candidate| is_eligible(candidate, master, now, periods))
         .min_by_key(|candidate| {
             let run_id = candidate.run_id.map(str::to_ascii_lowercase);
             (candidate.priority, u64::MAX - candidate.offset, run_id.is_none(), run_id, candidate.key)
@@ -55,18 +86,27 @@ pub fn select<'a>(
         .map(|candidate| candidate.key)
 }
 
-fn is_eligible(candidate: &Candidate<'_>, master: MasterState, now: Millis, periods: &Periods) -> bool {
+/// A link that was down for longer than this, ms, never was up: servers count from 1970 then.
+const ABSURD_LINK_DOWN: u64 = 10 * 365 * 24 * 3_600_000;
+
+/// For how long the link was down; `None` if the replica has no such clock.
+fn link_down(candidate: &Candidate<'_>) -> Option<u64> {
+    u64::try_from(candidate.link_down).ok().filter(|down| *down < ABSURD_LINK_DOWN)
+}
+
+fn answers(candidate: &Candidate<'_>, now: Millis, periods: &Periods) -> bool {
+    !candidate.down && candidate.connected && now.since(candidate.last_available) <= MAX_PING_AGE_PERIODS * periods.ping
+}
+
+/// Every rule but that of staleness.
+fn is_usable(candidate: &Candidate<'_>, master: MasterState, now: Millis, periods: &Periods) -> bool {
     let max_info_age = match master.sdown {
         Some(_) => MAX_PING_AGE_PERIODS * periods.ping,
         None => 3 * periods.info,
     };
-    let max_link_down = 10 * master.down_after + master.sdown.map_or(0, |since| now.since(since));
-    !candidate.down
-        && candidate.connected
+    answers(candidate, now, periods)
         && candidate.priority != 0
-        && now.since(candidate.last_available) <= MAX_PING_AGE_PERIODS * periods.ping
         && candidate.info_at.is_some_and(|at| now.since(at) <= max_info_age)
-        && u64::try_from(candidate.link_down).unwrap_or(0) <= max_link_down
 }
 
 #[cfg(test)]
@@ -88,7 +128,36 @@ mod tests {
             link_down: 0,
             offset: 10,
             run_id: Some("b"),
+            is_kin: true,
         }
+    }
+
+    /// beyond.md B1
+    #[test]
+    fn staleness_can_be_judged_between_replicas() {
+        let master = MasterState { sdown: Some(NOW), down_after: 1_000 };
+        let pick = |candidates: &[Candidate<'static>]| select_relative(candidates, master, NOW, &Periods::default());
+        let stale = |key, link_down, offset| Candidate { link_down, offset, ..good(key) };
+        assert_eq!(select(&[stale("a", 21_000, 5)], master, NOW, &Periods::default()), None);
+        assert_eq!(pick(&[stale("a", 21_000, 5)]), Some("a"));
+        assert_eq!(pick(&[stale("a", 21_000, 5), stale("b", 31_000, 9)]), Some("b"));
+        assert_eq!(pick(&[stale("a", 21_000, 5), stale("b", 31_001, 9)]), Some("a"));
+        assert_eq!(pick(&[Candidate { priority: 0, ..stale("a", 21_000, 5) }]), None);
+        for no_clock in [-1_000, 1_700_000_000_000] {
+            let restarted = stale("r", no_clock, 9);
+            assert_eq!(pick(&[stale("a", 21_000, 5), restarted.clone()]), Some("r"));
+            assert_eq!(pick(&[stale("a", 21_000, 5), Candidate { is_kin: false, ..restarted }]), Some("a"));
+        }
+    }
+
+    /// beyond.md B1
+    #[test]
+    fn a_majority_counts_those_that_do_not_answer() {
+        let silent = |key| Candidate { connected: false, ..good(key) };
+        let periods = Periods::default();
+        assert!(majority_answers(&[good("a"), good("b"), silent("c")], NOW, &periods));
+        assert!(!majority_answers(&[good("a"), silent("b")], NOW, &periods));
+        assert!(!majority_answers(&[], NOW, &periods));
     }
 
     fn pick<'a>(candidates: &[Candidate<'a>]) -> Option<&'a str> {

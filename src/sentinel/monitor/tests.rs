@@ -12,50 +12,55 @@ use crate::sentinel::id::{LinkId, MasterName, Secret};
 use crate::sentinel::io::{AdminRequest, Answer, Channel, LinkError, Reply, SetOption, SpecChange};
 use crate::sentinel::node::NodeNotice;
 use crate::sentinel::peer::LinkHealth;
+use crate::sentinel::policy::Policies;
 use crate::sentinel::tilt::TiltRegister;
 use crate::sentinel::time::{Now, UnixMillis};
 
-const ME: &str = "1111111111111111111111111111111111111111";
-const PEER_A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-const PEER_B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
-const MASTER: &str = "127.0.0.1:6379";
-const REPLICA: &str = "127.0.0.1:6380";
-const OTHER_REPLICA: &str = "127.0.0.1:6381";
+pub(super) const ME: &str = "1111111111111111111111111111111111111111";
+pub(super) const PEER_A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+pub(super) const PEER_B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+pub(super) const MASTER: &str = "127.0.0.1:6379";
+pub(super) const REPLICA: &str = "127.0.0.1:6380";
+pub(super) const OTHER_REPLICA: &str = "127.0.0.1:6381";
 
 /// What a server at an address says.
 #[derive(Clone)]
-struct FakeServer {
-    role: Role,
-    master_port: u16,
-    run_id: char,
-    replicas: Vec<u16>,
-    offset: u64,
-    obeys: bool,
+pub(super) struct FakeServer {
+    pub(super) role: Role,
+    pub(super) master_port: u16,
+    pub(super) run_id: char,
+    pub(super) replicas: Vec<u16>,
+    pub(super) offset: u64,
+    pub(super) obeys: bool,
+    /// `master_link_down_since_seconds`; 0 is up.
+    pub(super) link_down_seconds: u64,
 }
 
-struct Bench {
-    monitor: Monitor,
-    epoch: EpochRegister,
-    tilt: TiltRegister,
-    node: NodeSettings,
-    now: u64,
-    wake: u64,
-    links: BTreeMap<LinkId, String>,
-    servers: BTreeMap<String, FakeServer>,
-    dead: BTreeSet<String>,
-    opinions: BTreeMap<RunId, (bool, Option<RunId>, Epoch)>,
-    disk_works: bool,
-    disk_answers: bool,
-    seen: Vec<Output>,
+pub(super) struct Bench {
+    pub(super) monitor: Monitor,
+    pub(super) epoch: EpochRegister,
+    pub(super) tilt: TiltRegister,
+    pub(super) node: NodeSettings,
+    pub(super) now: u64,
+    pub(super) wake: u64,
+    /// By how much the wall clock was set.
+    pub(super) wall_step: i64,
+    pub(super) links: BTreeMap<LinkId, String>,
+    pub(super) servers: BTreeMap<String, FakeServer>,
+    pub(super) dead: BTreeSet<String>,
+    pub(super) opinions: BTreeMap<RunId, (bool, Option<RunId>, Epoch)>,
+    pub(super) disk_works: bool,
+    pub(super) disk_answers: bool,
+    pub(super) seen: Vec<Output>,
 }
 
 impl Bench {
     /// A master with two replicas that it knows of, quorum 2, down-after 1000 and failover-timeout 6000.
-    fn new() -> Bench {
+    pub(super) fn new() -> Bench {
         Bench::with(|_, _| {})
     }
 
-    fn with(change: impl FnOnce(&mut MasterRecord, &mut NodeSettings)) -> Bench {
+    pub(super) fn with(change: impl FnOnce(&mut MasterRecord, &mut NodeSettings)) -> Bench {
         let mut node = NodeSettings::new(RunId::from(ME));
         let mut spec = MasterSpec::new(MasterName::from("mymaster"), 2, &node.periods);
         (spec.down_after, spec.failover_timeout) = (1_000, 6_000);
@@ -75,6 +80,7 @@ impl Bench {
             replicas: replicas.to_vec(),
             offset: 10,
             obeys: true,
+            link_down_seconds: 0,
         };
         let servers = BTreeMap::from([
             (MASTER.to_owned(), server(Role::Master, 'm', &[6380, 6381])),
@@ -88,6 +94,7 @@ impl Bench {
             node,
             now,
             wake: now,
+            wall_step: 0,
             links: BTreeMap::new(),
             servers,
             dead: BTreeSet::new(),
@@ -101,7 +108,7 @@ impl Bench {
     }
 
     /// The same with two peers, up and agreeing with whatever they are asked.
-    fn with_peers() -> Bench {
+    pub(super) fn with_peers() -> Bench {
         let mut bench = Bench::new();
         for (peer, port) in [(PEER_A, 26380), (PEER_B, 26381)] {
             bench.hello(peer, port, 0, 6379, 0);
@@ -112,7 +119,7 @@ impl Bench {
         bench
     }
 
-    fn hello(&mut self, id: &str, port: u16, epoch: u64, master_port: u16, config_epoch: u64) {
+    pub(super) fn hello(&mut self, id: &str, port: u16, epoch: u64, master_port: u16, config_epoch: u64) {
         self.feed(Input::Hello(Hello {
             host: "127.0.0.1".to_owned(),
             port,
@@ -126,11 +133,13 @@ impl Bench {
     }
 
     /// Hands in an input and everything that follows from it at once.
-    fn feed(&mut self, input: Input) {
+    pub(super) fn feed(&mut self, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let mut out = Outbox::default();
-            let env = Env { now: clock(self.now), epoch: &self.epoch, tilt: &self.tilt, node: &self.node };
+            let wall = UnixMillis(self.now.saturating_add_signed(self.wall_step));
+            let now = Now { mono: Millis(self.now), wall };
+            let env = Env { now, epoch: &self.epoch, tilt: &self.tilt, node: &self.node };
             self.monitor.handle(input, &env, &mut out);
             for output in out.drain() {
                 inputs.extend(self.react(&output));
@@ -139,7 +148,7 @@ impl Bench {
         }
     }
 
-    fn react(&mut self, output: &Output) -> Vec<Input> {
+    pub(super) fn react(&mut self, output: &Output) -> Vec<Input> {
         match output {
             Output::WakeAt(at) => {
                 self.wake = at.0;
@@ -184,7 +193,7 @@ impl Bench {
         }
     }
 
-    fn health(&self, peer: &RunId) -> Input {
+    pub(super) fn health(&self, peer: &RunId) -> Input {
         let health = LinkHealth {
             connected: true,
             local: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
@@ -194,7 +203,7 @@ impl Bench {
         Input::PeerHealth { peer: peer.clone(), health }
     }
 
-    fn serve(&mut self, link: LinkId, command: &Command) -> Option<Reply> {
+    pub(super) fn serve(&mut self, link: LinkId, command: &Command) -> Option<Reply> {
         let addr = self.links.get(&link)?.clone();
         if self.dead.contains(&addr) {
             return None;
@@ -209,7 +218,7 @@ impl Bench {
                 Reply::Status(b"QUEUED"[..].into())
             }
             Command::Replicaof { port, .. } if server.obeys => {
-                (server.role, server.master_port) = (Role::Replica, *port);
+                (server.role, server.master_port, server.link_down_seconds) = (Role::Replica, *port, 0);
                 Reply::Status(b"QUEUED"[..].into())
             }
             _ => Reply::Status(b"OK"[..].into()),
@@ -217,7 +226,7 @@ impl Bench {
     }
 
     /// Lets `ms` pass, waking the monitor whenever it asked for it.
-    fn run(&mut self, ms: u64) {
+    pub(super) fn run(&mut self, ms: u64) {
         let end = self.now + ms;
         while self.wake <= end {
             self.now = self.now.max(self.wake);
@@ -227,7 +236,7 @@ impl Bench {
     }
 
     /// The process of a server is killed: its connections break at once.
-    fn kill(&mut self, addr: &str) {
+    pub(super) fn kill(&mut self, addr: &str) {
         self.dead.insert(addr.to_owned());
         let broken: Vec<LinkId> = self.links.iter().filter(|(_, at)| *at == addr).map(|(link, _)| *link).collect();
         for link in broken {
@@ -237,7 +246,7 @@ impl Bench {
     }
 
     /// Everything emitted since the last call, one `name payload` a line, addresses left out.
-    fn events(&mut self) -> Vec<String> {
+    pub(super) fn events(&mut self) -> Vec<String> {
         let seen = std::mem::take(&mut self.seen);
         seen.into_iter()
             .filter_map(|output| match output {
@@ -247,13 +256,22 @@ impl Bench {
             .collect()
     }
 
+    /// Log lines that are no events, since the last look.
+    pub(super) fn logs(&self) -> Vec<String> {
+        let lines = self.seen.iter().filter_map(|output| match output {
+            Output::Log(_, text) => Some(text.clone()),
+            _ => None,
+        });
+        lines.collect()
+    }
+
     /// The first words of `events`.
-    fn event_names(&mut self) -> Vec<String> {
+    pub(super) fn event_names(&mut self) -> Vec<String> {
         self.events().iter().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect()
     }
 
     /// Commands sent to an address since the last look at `seen`, first words.
-    fn sent_to(&self, addr: &str) -> Vec<String> {
+    pub(super) fn sent_to(&self, addr: &str) -> Vec<String> {
         let mut links = BTreeSet::new();
         let mut words = Vec::new();
         for output in &self.seen {
@@ -273,7 +291,7 @@ impl Bench {
         words
     }
 
-    fn answers(&self) -> Vec<Answer> {
+    pub(super) fn answers(&self) -> Vec<Answer> {
         let answers = self.seen.iter().filter_map(|output| match output {
             Output::Answer { with, .. } => Some(with.clone()),
             _ => None,
@@ -281,16 +299,16 @@ impl Bench {
         answers.collect()
     }
 
-    fn admin(&mut self, request: AdminRequest) {
+    pub(super) fn admin(&mut self, request: AdminRequest) {
         self.feed(Input::Admin { from: ReplyToken(1), request });
     }
 
-    fn ask_for_vote(&mut self, candidate: &str, epoch: u64) {
+    pub(super) fn ask_for_vote(&mut self, candidate: &str, epoch: u64) {
         let (from, addr) = (ReplyToken(2), Addr::new("127.0.0.1", 6379));
         self.feed(Input::VoteRequest { from, addr, epoch: Epoch(epoch), candidate: RunId::from(candidate) });
     }
 
-    fn elect_me(&mut self, epoch: u64) {
+    pub(super) fn elect_me(&mut self, epoch: u64) {
         for peer in [PEER_A, PEER_B] {
             self.opinions.insert(RunId::from(peer), (true, Some(RunId::from(ME)), Epoch(epoch)));
         }
@@ -304,7 +322,10 @@ impl FakeServer {
         if self.role == Role::Replica {
             lines.push("master_host:127.0.0.1".to_owned());
             lines.push(format!("master_port:{}", self.master_port));
-            lines.push("master_link_status:up".to_owned());
+            lines.push(format!("master_link_status:{}", if self.link_down_seconds == 0 { "up" } else { "down" }));
+            if self.link_down_seconds != 0 {
+                lines.push(format!("master_link_down_since_seconds:{}", self.link_down_seconds));
+            }
             lines.push("slave_priority:100".to_owned());
             lines.push(format!("slave_repl_offset:{}", self.offset));
         }
@@ -903,6 +924,7 @@ fn an_overtaken_attempt_announces_nothing() {
 #[test]
 fn a_stall_suspends_judgement() {
     let mut bench = Bench::with_peers();
+    bench.node.policies = Policies::stock();
     bench.kill(MASTER);
     bench.now += 3_500;
     bench.feed(Input::Tick);

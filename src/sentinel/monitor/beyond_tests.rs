@@ -1,0 +1,129 @@
+//! What stock does not do (beyond.md), with the switch at its default and at stock's value.
+
+use super::tests::{Bench, MASTER, OTHER_REPLICA, PEER_A, REPLICA};
+use super::*;
+use crate::sentinel::policy::{MasterPolicy, Masterless, Policies, StaleReplicaPromotion};
+
+/// A Sentinel that slept through the failure: the replicas lost their master long before we see it down.
+fn late_observer(policies: Policies) -> Vec<String> {
+    let mut bench = Bench::with_peers();
+    bench.node.policies = policies;
+    bench.elect_me(1);
+    for replica in [REPLICA, OTHER_REPLICA] {
+        bench.servers.get_mut(replica).expect("there").link_down_seconds = 21;
+    }
+    bench.servers.get_mut(OTHER_REPLICA).expect("there").offset = 12;
+    bench.kill(MASTER);
+    bench.run(3_000);
+    bench.events()
+}
+
+/// beyond.md B1
+#[test]
+fn a_late_observer_still_finds_a_replica() {
+    let events = late_observer(Policies::default());
+    let accepted = "+stale-candidate-accepted slave 127.0.0.1:6381 127.0.0.1 6381 @ mymaster 127.0.0.1 6379 \
+                    #link-down 21000 offset 12";
+    assert!(events.iter().any(|event| event == accepted), "{events:?}");
+    assert!(events.iter().any(|event| event.starts_with("+switch-master")), "{events:?}");
+    let never = MasterPolicy { stale_replica_promotion: StaleReplicaPromotion::Never, ..MasterPolicy::default() };
+    let events = late_observer(Policies { defaults: never, ..Policies::default() });
+    assert!(events.iter().any(|event| event.starts_with("-failover-abort-no-good-slave")), "{events:?}");
+    assert!(!events.iter().any(|event| event.starts_with("+switch-master")), "{events:?}");
+}
+
+/// beyond.md B1: with half of the replicas silent, the best of the rest may not be the best of all.
+#[test]
+fn stale_replicas_are_promoted_only_after_the_others_were_waited_for() {
+    let mut bench = Bench::with_peers();
+    bench.elect_me(1);
+    bench.servers.get_mut(REPLICA).expect("there").link_down_seconds = 21;
+    bench.kill(OTHER_REPLICA);
+    bench.kill(MASTER);
+    let mut lives = |ms: u64| {
+        for _ in 0..ms / 10 {
+            bench.elect_me(bench.epoch.current().0 + 1);
+            bench.run(10);
+        }
+        bench.event_names()
+    };
+    let events = lives(10_900);
+    assert!(events.contains(&"-failover-abort-no-good-slave".to_owned()), "{events:?}");
+    assert!(!events.contains(&"+stale-candidate-accepted".to_owned()), "{events:?}");
+    assert!(lives(8_000).contains(&"+stale-candidate-accepted".to_owned()));
+}
+
+/// beyond.md B6
+fn demoted_master(policies: Policies, ms: u64) -> Vec<String> {
+    let mut bench = Bench::with_peers();
+    bench.node.policies = policies;
+    bench.elect_me(1);
+    bench.servers.get_mut(MASTER).expect("there").role = Role::Replica;
+    bench.run(10_000);
+    bench.elect_me(1);
+    bench.run(ms);
+    bench.events()
+}
+
+/// beyond.md B6
+#[test]
+fn a_group_without_a_master_gets_one() {
+    let events = demoted_master(Policies::default(), 7_000);
+    assert!(events.iter().any(|event| event.ends_with("#quorum 2/2 #masterless")), "{events:?}");
+    assert!(events.iter().any(|event| event.starts_with("+switch-master")), "{events:?}");
+    let stock = MasterPolicy { masterless: Masterless::Stock, ..MasterPolicy::default() };
+    let events = demoted_master(Policies { defaults: stock, ..Policies::default() }, 7_000);
+    assert!(!events.iter().any(|event| event.starts_with("+sdown")), "{events:?}");
+}
+
+/// failover.md 98
+#[test]
+fn stock_waits_two_info_periods_for_a_demoted_master() {
+    let events = demoted_master(Policies::stock(), 22_000);
+    assert!(events.iter().any(|event| event.starts_with("+sdown master")), "{events:?}");
+    let short = demoted_master(Policies::stock(), 9_000);
+    assert!(!short.iter().any(|event| event.starts_with("+sdown master")), "{short:?}");
+}
+
+/// beyond.md B7
+#[test]
+fn a_stall_with_a_healthy_master_takes_nobody_for_dead() {
+    let mut bench = Bench::with_peers();
+    bench.now += 5_000;
+    bench.feed(Input::Tick);
+    bench.run(60_000);
+    assert_eq!(bench.events(), ["+tilt #tilt mode entered", "-tilt #tilt mode exited"]);
+}
+
+/// beyond.md B7: acting within down-after of the end of the stall.
+#[test]
+fn a_stall_costs_a_stall() {
+    let mut bench = Bench::with_peers();
+    bench.elect_me(1);
+    bench.kill(MASTER);
+    bench.now += 5_000;
+    bench.feed(Input::Tick);
+    bench.run(999);
+    assert_eq!(bench.events(), ["+tilt #tilt mode entered"]);
+    bench.ask_for_vote(PEER_A, 1);
+    bench.run(10);
+    let events = bench.event_names();
+    assert!(events.contains(&"-tilt".to_owned()) && events.contains(&"+sdown".to_owned()), "{events:?}");
+}
+
+/// beyond.md B7, failover.md 189
+#[test]
+fn a_step_of_the_wall_clock_changes_nothing() {
+    for step in [3_600_000, -500_000] {
+        let mut bench = Bench::with_peers();
+        bench.wall_step = step;
+        bench.run(40_000);
+        let told = bench.logs().iter().filter(|line| line.starts_with("The wall clock was set")).count();
+        assert_eq!(told, 1);
+        assert_eq!(bench.events(), Vec::<String>::new());
+        bench.node.policies = Policies::stock();
+        bench.wall_step = 0;
+        bench.run(1_100);
+        assert_eq!(bench.event_names(), ["+tilt"]);
+    }
+}

@@ -1,0 +1,91 @@
+//! What an operator may choose where we do better than stock. Each choice has a value that is stock's behaviour exactly.
+//!
+//! The choices live in `sentineld.toml`, never in `sentinel.conf`, which stock must be able to load.
+
+use std::collections::BTreeMap;
+
+use super::id::MasterName;
+
+/// `stale-replica-promotion`: what happens when stock's rule finds every replica too stale (beyond.md B1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StaleReplicaPromotion {
+    /// The freshest of what can be reached is good enough, once a majority can be reached or was waited for.
+    #[default]
+    Relative,
+    /// Stock: no failover.
+    Never,
+    /// As `Relative`, without waiting.
+    Always,
+}
+
+/// `election`: how often and how soon candidates run (beyond.md B5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Election {
+    /// One after the other, given up as soon as lost, tried again at once when nobody won.
+    #[default]
+    Fast,
+    /// All at once; a lost one costs twice `failover-timeout`.
+    Stock,
+}
+
+/// `masterless`: what happens when no member of a group says that it is master (beyond.md B6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Masterless {
+    /// After `down-after-milliseconds`, and 5 s at least, that is a failure like any other.
+    #[default]
+    Heal,
+    /// Only after `down-after-milliseconds` and two INFO periods.
+    Stock,
+}
+
+/// `tilt`: what a stall of this process costs (beyond.md B7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TiltMode {
+    /// Every probe is sent anew, and judgement resumes when each has had its time.
+    #[default]
+    Rearm,
+    /// 30 s without judgement, after a step of the wall clock too.
+    Stock,
+}
+
+/// The choices for one master.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MasterPolicy {
+    /// B1
+    pub stale_replica_promotion: StaleReplicaPromotion,
+    /// B5
+    pub election: Election,
+    /// B6
+    pub masterless: Masterless,
+}
+
+/// All choices.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policies {
+    /// For every master that has none of its own.
+    pub defaults: MasterPolicy,
+    /// By name of the master.
+    pub masters: BTreeMap<MasterName, MasterPolicy>,
+    /// For the process.
+    pub tilt: TiltMode,
+}
+
+impl Policies {
+    /// Stock's behaviour throughout.
+    pub fn stock() -> Policies {
+        Policies {
+            defaults: MasterPolicy {
+                stale_replica_promotion: StaleReplicaPromotion::Never,
+                election: Election::Stock,
+                masterless: Masterless::Stock,
+            },
+            masters: BTreeMap::new(),
+            tilt: TiltMode::Stock,
+        }
+    }
+
+    /// The choices for this master.
+    pub fn of(&self, master: &MasterName) -> MasterPolicy {
+        self.masters.get(master).copied().unwrap_or(self.defaults)
+    }
+}
