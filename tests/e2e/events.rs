@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::cluster::{Cluster, Plan};
+use crate::support::process::KilledAtEnd;
 use crate::support::recorder::Seen;
 use crate::support::wait::{seconds, wait_until};
 use crate::support::{Kind, stock};
@@ -114,16 +115,6 @@ fn redis_cli_shows_the_events() {
     wait_until(seconds(10), "redis-cli shows the switch", || text().contains(&switch));
     assert!(text().contains(&format!("pmessage\n*\n+sdown\n{master}\n")), "{}", text());
     assert!(client.0.try_wait().expect("it is a child").is_none(), "redis-cli is still connected");
-}
-
-struct KilledAtEnd(std::process::Child);
-
-impl Drop for KilledAtEnd {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// failover.md 97, 103: each edge once, for replicas and for Sentinels too.

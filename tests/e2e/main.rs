@@ -10,6 +10,7 @@ mod masters;
 mod mixed;
 mod restart;
 mod rollback;
+mod start;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the demo uses some more of it")]
 mod support;

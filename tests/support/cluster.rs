@@ -135,7 +135,8 @@ impl Cluster {
         self.groups[0].servers[0].port
     }
 
-    /// Waits until every Sentinel reaches every master, replica and peer, and all replicas are in order.
+    /// Waits until every Sentinel reaches every master, replica and peer and has saved them, and all replicas are in
+    /// order.
     pub(crate) fn wait_until_acquainted(&self) {
         wait_until(seconds(30), "all Sentinels know and reach everybody", || {
             self.sentinels.iter().all(|sentinel| self.groups.iter().all(|group| self.is_acquainted(sentinel, group)))
@@ -151,7 +152,7 @@ impl Cluster {
         })
     }
 
-    /// Waits until the failover to `new` is over: switched everywhere, live servers in their roles, one epoch.
+    /// Waits until the failover to `new` is over: switched and saved everywhere, live servers in their roles, one epoch.
     pub(crate) fn wait_until_settled(&self, group: &Group, new: u16) {
         wait_until(seconds(30), "the failover is over", || {
             let live = group.servers.iter().filter(|server| server.process.is_started());
@@ -160,7 +161,9 @@ impl Cluster {
             group.at(new).is_master()
                 && replicas.all(|replica| replica.follows(new))
                 && self.sentinels.iter().all(|sentinel| {
-                    sentinel.master(group.name, "port") == Some(new.to_string())
+                    let monitor = format!("monitor {} 127.0.0.1 {new} ", group.name);
+                    sentinel.saved(&["monitor"]).iter().any(|line| line.starts_with(&monitor))
+                        && sentinel.master(group.name, "port") == Some(new.to_string())
                         && sentinel.master(group.name, "flags").as_deref() == Some("master")
                         && sentinel.master(group.name, "config-epoch") == epoch
                 })
@@ -177,7 +180,11 @@ impl Cluster {
         let live = |flags: Option<&str>, kind: &str| flags == Some(kind);
         let replicas = sentinel.replicas(group.name);
         let peers = sentinel.peers(group.name);
-        live(sentinel.master(group.name, "flags").as_deref(), "master")
+        let of_group = format!(" {} ", group.name);
+        let saved = sentinel.saved(&["known-replica", "known-sentinel"]);
+        let saved = saved.iter().filter(|line| line.contains(&of_group)).count();
+        saved == replicas.len() + peers.len()
+            && live(sentinel.master(group.name, "flags").as_deref(), "master")
             && replicas.len() + 1 == group.servers.len()
             && peers.len() + 1 == self.sentinels.len()
             && peers.iter().all(|peer| live(peer.field("flags"), "sentinel"))

@@ -131,6 +131,17 @@ impl Drop for Process {
     }
 }
 
+/// A child that is not a server or a Sentinel, killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct KilledAtEnd(pub(crate) Child);
+
+impl Drop for KilledAtEnd {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
 fn send(pid: u32, signal: Signal) {
     // The process may have ended by itself; then there is nothing to signal.
     let _ = signal::kill(Pid::from_raw(pid.cast_signed()), signal);
