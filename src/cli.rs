@@ -32,6 +32,8 @@ pub struct RunArgs {
     pub stdin: Stdin,
     /// Text to read last.
     pub options: Vec<u8>,
+    /// `--settings FILE`: absolute path of `sentineld.toml`. The only option that is no directive, and never saved.
+    pub settings: Option<PathBuf>,
 }
 
 /// Whether standard input is part of the configuration.
@@ -64,7 +66,8 @@ fn command() -> Command {
             "sentineld /path/to/sentinel.conf [options] [-]\n       sentineld -v | --version\n       sentineld -h | --help",
         )
         .after_help(
-            "The file has to be writable: what is learned is saved there. `-` as the last argument reads more\n\
+            "The file has to be writable: what is learned is saved there. `--settings FILE` reads what redis-sentinel\n\
+             does not have from another file, sentineld.toml. `-` as the last argument reads more\n\
              configuration from standard input. Options are directives of the file: `--port 5000` is the line\n\
              `port 5000`, read after everything else, and saved.\n\n\
              Examples:\n  sentineld /etc/redis/sentinel.conf\n  sentineld /etc/redis/sentinel.conf --port 5000 --loglevel debug\n  \
@@ -101,24 +104,28 @@ pub fn parse(args: &[OsString], cwd: &Path) -> Invocation {
             if first == "--test-memory" && args.len() != 2 {
                 return Invocation::MemoryTestHint;
             }
-            Invocation::Run(run_args(None, args))
+            Invocation::Run(run_args(None, args, cwd))
         }
-        [file, options @ ..] => Invocation::Run(run_args(Some(absolute(Path::new(file), cwd)), options)),
-        [] => Invocation::Run(run_args(None, args)),
+        [file, options @ ..] => Invocation::Run(run_args(Some(absolute(Path::new(file), cwd)), options, cwd)),
+        [] => Invocation::Run(run_args(None, args, cwd)),
     }
 }
 
-fn run_args(file: Option<PathBuf>, words: &[OsString]) -> RunArgs {
+fn run_args(file: Option<PathBuf>, words: &[OsString], cwd: &Path) -> RunArgs {
     let first_word_is_first_argument = file.is_none();
-    let mut args = RunArgs { file, stdin: Stdin::Unused, options: Vec::new() };
+    let mut args = RunArgs { file, stdin: Stdin::Unused, options: Vec::new(), settings: None };
     // Whether the option at the end of the text still waits for a value, which may then begin with dashes itself.
     let mut waits_for_value = false;
-    for (at, word) in words.iter().enumerate() {
+    let mut words_left = words.iter().enumerate();
+    while let Some((at, word)) = words_left.next() {
         let next = words.get(at + 1).map(|next| next.as_bytes());
         let word = word.as_bytes();
         let at_either_end = next.is_none() || (at == 0 && first_word_is_first_argument);
         match word.strip_prefix(b"--") {
             _ if word == b"-" && at_either_end => args.stdin = Stdin::Read,
+            Some(b"settings") if !waits_for_value && next.is_some() => {
+                args.settings = words_left.next().map(|(_, path)| absolute(Path::new(path), cwd));
+            }
             Some(option) if !waits_for_value => {
                 waits_for_value = push_option(&mut args.options, option, next);
             }
@@ -236,6 +243,16 @@ mod tests {
         ] {
             assert_eq!(options(args), text, "{args:?}");
         }
+    }
+
+    #[test]
+    fn settings_are_taken_out_of_the_options() {
+        let Invocation::Run(run) = parsed(&["f", "--port", "1", "--settings", "s.toml", "--loglevel", "debug"]) else {
+            panic!("runs")
+        };
+        assert_eq!(run.settings.as_deref(), Some(Path::new("/srv/dir/s.toml")));
+        assert_eq!(run.options, b"port \"1\" \nloglevel \"debug\" ");
+        assert_eq!(options(&["f", "--requirepass", "--settings"]), "requirepass \"--settings\" ");
     }
 
     /// config.md 6, 25-27

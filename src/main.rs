@@ -10,6 +10,7 @@ use sentineld::conf::daemon::DaemonSettings;
 use sentineld::conf::error::ConfError;
 use sentineld::conf::files::{self, RealFiles};
 use sentineld::conf::load::{self, Loaded, SourceSet};
+use sentineld::conf::settings;
 use sentineld::daemon;
 use sentineld::sentinel::event::Level;
 use sentineld::telemetry::log::log;
@@ -65,7 +66,10 @@ fn load(args: &RunArgs, cwd: PathBuf) -> Result<(Loaded, PathBuf), ConfError> {
     let main = args.file.as_deref().map(files::read_main).transpose()?.unwrap_or_default();
     let stdin = (args.stdin == Stdin::Read).then(read_stdin);
     let sources = SourceSet { main, stdin, options: args.options.clone(), cwd };
-    let loaded = load::load(&sources, daemon::random_id(), &RealFiles)?;
+    let mut loaded = load::load(&sources, daemon::random_id(), &RealFiles)?;
+    if let Some(settings) = &args.settings {
+        loaded.node.policies = settings::load(settings).map_err(ConfError::from)?;
+    }
     let conf_file = args.file.as_deref().map(Path::to_owned).ok_or(ConfError::NoFile)?;
     Ok((loaded, conf_file))
 }

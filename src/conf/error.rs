@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::settings::SettingsError;
+
 /// A mistake in the configuration: the block on stderr (config.md 2.6), which starts with an empty line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fatal {
@@ -56,6 +58,9 @@ pub enum ConfError {
         /// Why.
         cause: io::Error,
     },
+    /// `sentineld.toml` cannot be used. On stderr.
+    #[error("{0}")]
+    Settings(#[from] SettingsError),
     /// No file was named. A line in the log, level warning.
     #[error("Sentinel needs config file on disk to save state. Exiting...")]
     NoFile,
@@ -65,7 +70,7 @@ impl ConfError {
     /// The line for the log, level warning, where there is one.
     pub fn log_line(&self) -> Option<String> {
         match self {
-            ConfError::Fatal(_) => None,
+            ConfError::Fatal(_) | ConfError::Settings(_) => None,
             ConfError::UnresolvedHost { host, .. } => Some(format!("Failed to resolve hostname '{host}'")),
             ConfError::Unreadable { .. } | ConfError::NotWritable { .. } | ConfError::NoFile => Some(self.to_string()),
         }
@@ -75,6 +80,7 @@ impl ConfError {
     pub fn block(&self) -> Option<String> {
         match self {
             ConfError::Fatal(fatal) | ConfError::UnresolvedHost { fatal, .. } => Some(fatal.to_string()),
+            ConfError::Settings(error) => Some(format!("{error}\n")),
             _ => None,
         }
     }

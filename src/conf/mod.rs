@@ -14,6 +14,7 @@ pub mod load;
 pub mod number;
 pub mod plain;
 pub mod sentinel_line;
+pub mod settings;
 pub mod slot;
 pub mod table;
 pub mod user;

@@ -1,0 +1,167 @@
+//! `sentineld.toml`, the file of `--settings`: what stock does not have, and `sentinel.conf` therefore must not carry.
+//!
+//! ```toml
+//! [defaults]                               # for every master
+//! stale-replica-promotion = "relative"     # relative | never | always
+//! election = "fast"                        # fast | stock
+//! masterless = "heal"                      # heal | stock
+//!
+//! [master.mymaster]                        # for one, in place of the defaults above, key by key
+//! election = "stock"
+//!
+//! [node]
+//! tilt = "rearm"                           # rearm | stock
+//! ```
+//!
+//! Everything has a default; a file that says more than this, or other words, is refused as a whole.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::error::strerror;
+use crate::sentinel::id::MasterName;
+use crate::sentinel::policy::{Election, MasterPolicy, Masterless, Policies, StaleReplicaPromotion, TiltMode};
+
+/// Why `sentineld.toml` cannot be used.
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    /// It cannot be read.
+    #[error("Fatal error, can't open settings file '{}': {}", path.display(), strerror(cause))]
+    Unreadable {
+        /// As given.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// It says something that is not known; the text names line, key and allowed values.
+    #[error("Fatal error in settings file '{}': {cause}", path.display())]
+    Unknown {
+        /// As given.
+        path: PathBuf,
+        /// What and where.
+        cause: Box<toml::de::Error>,
+    },
+}
+
+/// Reads the file.
+pub fn load(path: &Path) -> Result<Policies, SettingsError> {
+    let unreadable = |cause| SettingsError::Unreadable { path: path.to_owned(), cause };
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    parse(&text).map_err(|cause| SettingsError::Unknown { path: path.to_owned(), cause: Box::new(cause) })
+}
+
+/// Reads the text.
+pub fn parse(text: &str) -> Result<Policies, toml::de::Error> {
+    let file: File = toml::from_str(text)?;
+    let defaults = file.defaults.over(MasterPolicy::default());
+    let masters = file.master.iter().map(|(name, own)| (MasterName::from(name.as_str()), own.over(defaults)));
+    Ok(Policies {
+        defaults,
+        masters: masters.collect(),
+        tilt: file.node.tilt.map_or_else(TiltMode::default, Into::into),
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    defaults: MasterTable,
+    #[serde(default)]
+    master: BTreeMap<String, MasterTable>,
+    #[serde(default)]
+    node: NodeTable,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct MasterTable {
+    stale_replica_promotion: Option<StaleReplicaPromotionWord>,
+    election: Option<ElectionWord>,
+    masterless: Option<MasterlessWord>,
+}
+
+impl MasterTable {
+    /// This table's choices, and for the rest those given.
+    fn over(&self, rest: MasterPolicy) -> MasterPolicy {
+        MasterPolicy {
+            stale_replica_promotion: self.stale_replica_promotion.map_or(rest.stale_replica_promotion, Into::into),
+            election: self.election.map_or(rest.election, Into::into),
+            masterless: self.masterless.map_or(rest.masterless, Into::into),
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct NodeTable {
+    tilt: Option<TiltWord>,
+}
+
+/// The words of the file for the values of a choice. They stand apart from the core's types, which know no files.
+macro_rules! words {
+    ($($word:ident for $choice:ident: $($value:ident)*;)*) => {
+        $(
+            #[derive(Clone, Copy, Deserialize)]
+            #[serde(rename_all = "lowercase")]
+            enum $word { $($value,)* }
+
+            impl From<$word> for $choice {
+                fn from(word: $word) -> $choice {
+                    match word { $($word::$value => $choice::$value,)* }
+                }
+            }
+        )*
+    };
+}
+
+words! {
+    StaleReplicaPromotionWord for StaleReplicaPromotion: Relative Never Always;
+    ElectionWord for Election: Fast Stock;
+    MasterlessWord for Masterless: Heal Stock;
+    TiltWord for TiltMode: Rearm Stock;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_chooses_the_defaults() {
+        assert_eq!(parse("").expect("valid"), Policies::default());
+    }
+
+    #[test]
+    fn a_master_s_own_table_goes_before_the_defaults_key_by_key() {
+        let text = "[defaults]\nelection = 'stock'\nmasterless = 'stock'\n[master.m]\nelection = 'fast'\n[node]\ntilt = 'stock'\n";
+        let policies = parse(text).expect("valid");
+        let m = policies.of(&MasterName::from("m"));
+        assert_eq!((m.election, m.masterless), (Election::Fast, Masterless::Stock));
+        assert_eq!(policies.of(&MasterName::from("other")).election, Election::Stock);
+        assert_eq!(policies.tilt, TiltMode::Stock);
+    }
+
+    #[test]
+    fn stock_can_be_had_throughout() {
+        let text = "[defaults]\nstale-replica-promotion = 'never'\nelection = 'stock'\nmasterless = 'stock'\n[node]\ntilt = 'stock'";
+        assert_eq!(parse(text).expect("valid"), Policies::stock());
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_with_its_line_and_what_is_allowed() {
+        for (text, hints) in [
+            ("[defaults]\nelection = 'quick'", ["line 2", "`fast`"]),
+            ("[defaults]\n\nelections = 'fast'", ["line 3", "`election`"]),
+            ("[node]\ntilt = 5", ["line 2", "tilt"]),
+            ("[nodes]", ["line 1", "`node`"]),
+            ("election = 'fast'", ["line 1", "`defaults`"]),
+        ] {
+            let told = parse(text).expect_err(text).to_string();
+            assert!(hints.iter().all(|hint| told.contains(hint)), "{text}: {told}");
+        }
+    }
+}
