@@ -4,6 +4,7 @@
 //! that prove a case cheaply, and all of them with `E2E_ALL_STOCK=1`: a scenario that stock fails is itself wrong.
 
 mod auth;
+mod beyond;
 mod events;
 mod failover;
 mod masters;
