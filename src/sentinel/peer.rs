@@ -296,8 +296,11 @@ impl Peer {
     fn connect(&mut self, env: &Env<'_>, out: &mut PeerOutbox) {
         let now = env.now.mono;
         self.link.attempted(now);
-        if self.addr.ip.is_none() {
+        // A name may mean another address by now; the last good answer serves until there is a new one.
+        if self.addr.is_named() {
             out.push(PeerOutput::Resolve(self.addr.clone()));
+        }
+        if self.addr.ip.is_none() {
             return;
         }
         self.last_link += 1;

@@ -85,6 +85,32 @@ fn stock_waits_two_info_periods_for_a_demoted_master() {
     assert!(!short.iter().any(|event| event.starts_with("+sdown master")), "{short:?}");
 }
 
+/// failover.md 9: a name is looked up again at each attempt, and the last good answer is kept meanwhile.
+#[test]
+fn names_are_looked_up_again_at_each_attempt() {
+    let mut bench = Bench::with(|record, node| {
+        node.resolve_hostnames = true;
+        record.addr = Addr::new("redis.example", 6379);
+    });
+    let lookups = |bench: &mut Bench| {
+        let seen = std::mem::take(&mut bench.seen);
+        seen.iter().filter(|output| matches!(output, Output::Resolve(_))).count()
+    };
+    assert_eq!(lookups(&mut bench), 1);
+    assert!(bench.links.is_empty(), "no address, no connection");
+    let resolved = |ip: &str| Input::Resolved { host: "redis.example".into(), ip: ip.parse().ok() };
+    bench.feed(resolved("127.0.0.1"));
+    assert!(bench.links.values().any(|addr| addr == "redis.example:6379"));
+    lookups(&mut bench);
+    bench.kill("redis.example:6379");
+    bench.run(3_000);
+    assert!(lookups(&mut bench) >= 2);
+    bench.feed(resolved("nothing"));
+    assert_eq!(bench.monitor.record().addr.ip, "127.0.0.1".parse().ok(), "the last good answer is kept");
+    bench.feed(resolved("127.0.0.2"));
+    assert_eq!(bench.monitor.record().addr.ip, "127.0.0.2".parse().ok());
+}
+
 /// beyond.md B7
 #[test]
 fn a_stall_with_a_healthy_master_takes_nobody_for_dead() {

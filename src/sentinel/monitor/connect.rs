@@ -113,8 +113,12 @@ impl Monitor {
         let Some(server) = self.server_mut(who) else { return };
         server.link.attempted(now);
         let addr = server.addr.clone();
-        if addr.ip.is_none() {
+        // A name may mean another address by now. The last good answer serves until there is a new one, so that a
+        // resolver that hangs holds up nobody (failover.md 9, R13).
+        if addr.is_named() {
             out.push(Output::Resolve(addr.host.clone()));
+        }
+        if addr.ip.is_none() {
             return;
         }
         let (no_command, no_pubsub) = (server.link.command.is_none(), server.link.pubsub.is_none());
@@ -289,15 +293,15 @@ impl Monitor {
         for server in
             std::iter::once(&mut self.master).chain(self.replicas.values_mut().map(|replica| &mut replica.server))
         {
-            if *server.addr.host == *host && server.addr.ip.is_none() {
+            if *server.addr.host == *host && server.addr.ip != Some(ip) {
                 server.addr.ip = Some(ip);
                 server.link.allow_attempt();
+                self.dirty = true;
             }
         }
         for sentinel in self.sentinels.values_mut().filter(|sentinel| *sentinel.addr.host == *host) {
-            sentinel.addr.ip.get_or_insert(ip);
+            self.dirty |= sentinel.addr.ip.replace(ip) != Some(ip);
         }
-        self.dirty = true;
     }
 
     fn owner_of(&self, link: LinkId) -> Option<ServerId> {
