@@ -13,20 +13,18 @@
 //! | `ReconfReplicas` | the other replicas, see [`super::reconf`] | `+failover-end` | `UpdateConfig` |
 //! | `UpdateConfig` | the end of the step | `+switch-master` | `Idle` |
 
-use rand::RngExt;
-
 use super::Monitor;
+use super::election::Pace;
 use super::instance::{Replica, ReplicaKey, ServerId};
 use super::reconf::transaction;
 use super::select::{Candidate, MasterState, majority_answers, select, select_relative};
-use super::vote::{Rival, Tally};
 use crate::sentinel::Env;
-use crate::sentinel::event::{Event, EventKind};
-use crate::sentinel::id::{Epoch, LinkId, Rev, RunId};
+use crate::sentinel::event::EventKind;
+use crate::sentinel::id::{Epoch, LinkId, Rev};
 use crate::sentinel::io::{Outbox, Output};
 use crate::sentinel::link::is_due;
-use crate::sentinel::policy::{Election, StaleReplicaPromotion};
-use crate::sentinel::time::{Millis, UnixMillis};
+use crate::sentinel::policy::StaleReplicaPromotion;
+use crate::sentinel::time::Millis;
 
 /// Where the failover of this master stands, if we lead one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,30 +133,15 @@ pub enum Authority {
     Operator,
 }
 
-/// What keeps the next attempt from starting at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Hold {
-    /// An attempt of ours that was carried out or given up: twice `failover-timeout`.
-    Full,
-    /// Nobody won the last election: a short random time, doubling.
-    Retry { until: Millis },
-    /// We voted for this Sentinel, which may be at work: twice `failover-timeout`, less if it is down.
-    Leader(RunId),
-}
-
-/// State and history of failovers of one master.
-/// The default is: nothing under way, nothing to wait for.
+/// State and history of failovers of one master. The default is: nothing under way, nothing to wait for.
 #[derive(Clone, Debug, Default)]
 pub struct Failover {
     /// Where it stands.
     pub state: FailoverState,
     /// By what right.
     pub authority: Authority,
-    hold: Option<(Millis, Hold)>,
-    attempts_in_vain: u32,
-    /// When we start, having found ODOWN: see `Monitor::start_delay`.
-    candidacy: Option<Millis>,
-    delay_logged: bool,
+    /// When the next attempt may start.
+    pub pace: Pace,
     /// Since when stock's rule refuses every replica.
     refused_since: Option<Millis>,
 }
@@ -166,7 +149,7 @@ pub struct Failover {
 impl Failover {
     /// The master is well again: the next failure starts with a fresh back-off.
     pub fn forget_backoff(&mut self) {
-        self.attempts_in_vain = 0;
+        self.pace.forget_backoff();
         self.refused_since = None;
     }
 
@@ -174,148 +157,15 @@ impl Failover {
     pub fn is_forced(&self) -> bool {
         self.state != FailoverState::Idle && self.authority == Authority::Operator
     }
-
-    fn hold(&mut self, since: Millis, hold: Hold) {
-        self.hold = Some((since, hold));
-        self.delay_logged = false;
-        self.candidacy = None;
-    }
 }
 
-/// A lost election without a winner is repeated after a random time in this range, ms, doubling with each.
-const RETRY_RANGE: std::ops::Range<u64> = 100..500;
-/// Stock adds up to this much to the time of an attempt, ms.
-const MAX_DESYNC: u64 = 1_000;
 /// How long replicas that do not answer are waited for before a stale one is promoted, ms, at least.
 const MIN_STALE_WAIT: u64 = 10_000;
-/// Candidates start one after the other, this far apart plus a round trip, ms: the first has the votes before the
-/// second asks.
-const CANDIDATE_SPACING: u64 = 20;
 
 impl Monitor {
     /// The chosen replica's key.
     pub(super) fn promoted(&self) -> Option<&str> {
         self.failover.state.promoted()
-    }
-
-    /// When the next attempt may start; `None` is at once (failover.md 7.2, 12.3 S12).
-    fn hold_until(&self, env: &Env<'_>) -> Option<Millis> {
-        let timeout = self.spec.failover_timeout;
-        let (since, hold) = self.failover.hold.as_ref()?;
-        Some(match hold {
-            Hold::Retry { until } => *until,
-            Hold::Full => *since + 2 * timeout,
-            Hold::Leader(leader) => {
-                let gone = self.sentinels.get(leader).is_some_and(|sentinel| sentinel.sdown.is_some());
-                *since + if gone { timeout.min(env.node.periods.election_timeout) + MAX_DESYNC } else { 2 * timeout }
-            }
-        })
-    }
-
-    /// When a failover starts by itself, if ODOWN lasts and nobody else asks for our vote meanwhile.
-    pub(super) fn start_at(&self, env: &Env<'_>) -> Option<Millis> {
-        let idle = self.odown.is_some() && self.failover.state == FailoverState::Idle;
-        idle.then(|| {
-            let held = self.hold_until(env).unwrap_or_default();
-            self.failover.candidacy.unwrap_or(env.now.mono).max(held)
-        })
-    }
-
-    /// Starts a failover if ODOWN and due.
-    pub(super) fn start_if_needed(&mut self, env: &Env<'_>, out: &mut Outbox) {
-        let now = env.now.mono;
-        if self.odown.is_none() || self.failover.state != FailoverState::Idle {
-            self.failover.candidacy = None;
-            return;
-        }
-        if let Some(until) = self.hold_until(env).filter(|until| *until > now) {
-            self.log_delay(until, env, out);
-            return;
-        }
-        let due = *self.failover.candidacy.get_or_insert(now + self.start_delay(env));
-        if due <= now {
-            self.start_failover(Authority::Votes, env, out);
-        }
-    }
-
-    /// How long to let others go first. Sentinels that see ODOWN in the same instant would each vote for themselves
-    /// and nobody would win; so they queue, in an order that differs from epoch to epoch. Starting later is always
-    /// safe, and who has voted meanwhile does not start.
-    fn start_delay(&self, env: &Env<'_>) -> u64 {
-        if self.elects_as_stock(env) {
-            return 0;
-        }
-        let epoch = env.epoch.current().0 + 1;
-        let place = |id: &RunId| fnv1a(&[self.spec.name.as_str(), &epoch.to_string(), id.as_str()]);
-        let mine = place(&env.node.myid);
-        let reachable = || self.sentinels.iter().filter(|(_, sentinel)| sentinel.is_reachable());
-        let rank = reachable().filter(|(id, _)| place(id) < mine).count() as u64;
-        let round_trip = reachable().map(|(_, sentinel)| sentinel.health.round_trip).max().unwrap_or(0);
-        rank * (CANDIDATE_SPACING + round_trip.min(MAX_DESYNC))
-    }
-
-    fn elects_as_stock(&self, env: &Env<'_>) -> bool {
-        env.node.policies.of(&self.spec.name).election == Election::Stock
-    }
-
-    fn log_delay(&mut self, until: Millis, env: &Env<'_>, out: &mut Outbox) {
-        let short = matches!(self.failover.hold, Some((_, Hold::Retry { .. })));
-        if !short && !self.failover.delay_logged {
-            self.failover.delay_logged = true;
-            let wall = UnixMillis(env.now.wall.0 + until.since(env.now.mono));
-            out.push(Output::NextFailoverDelay { until: wall });
-        }
-    }
-
-    /// Starts an attempt in a fresh epoch, with our vote on its way to the disk.
-    pub(super) fn start_failover(&mut self, authority: Authority, env: &Env<'_>, out: &mut Outbox) {
-        let now = env.now.mono;
-        let epoch = env.epoch.advance();
-        let at = now + self.rng.random_range(0..MAX_DESYNC);
-        let timeout = env.node.periods.election_timeout.min(self.spec.failover_timeout);
-        self.failover.state = FailoverState::WaitStart { epoch, until: at + timeout };
-        self.failover.authority = authority;
-        self.failover.hold(at, Hold::Full);
-        out.emit(Event::new(EventKind::NewEpoch, epoch.to_string()));
-        self.emit(EventKind::TryFailover, self.describe(&ServerId::Master, env), out);
-        for sentinel in self.sentinels.values_mut() {
-            sentinel.opinion.asked_at = None;
-        }
-        // A peer may already have told us of a vote in this very epoch: then we follow the majority of such votes.
-        let peers_choice = self.tally(epoch).favourite().cloned();
-        let candidate = peers_choice.filter(|_| authority == Authority::Votes).unwrap_or(env.node.myid.clone());
-        self.cast_vote(candidate, epoch, env, out);
-    }
-
-    /// Votes, if this epoch's vote is still free. What follows waits for `Durable`.
-    pub(super) fn cast_vote(&mut self, candidate: RunId, epoch: Epoch, env: &Env<'_>, out: &mut Outbox) {
-        if !self.ledger.may_vote(epoch, env.epoch.current()) {
-            return;
-        }
-        if candidate != env.node.myid {
-            let at = env.now.mono + self.rng.random_range(0..MAX_DESYNC);
-            self.failover.hold(at, Hold::Leader(candidate.clone()));
-        }
-        self.ledger.cast(candidate, epoch, self.next_rev());
-        self.persist(env, out);
-    }
-
-    /// The votes of `epoch` known here: the peers' as they reported them, and mine once it is on disk.
-    fn tally(&self, epoch: Epoch) -> Tally {
-        let mine = match self.ledger.vote() {
-            (Some(leader), cast_in) => Some((leader, cast_in)),
-            (None, _) => None,
-        };
-        let votes = self.sentinels.values().filter_map(|sentinel| sentinel.opinion.vote()).chain(mine);
-        // Who cannot be reached will hardly vote in time, and who has voted in a later epoch never will in this one.
-        // Giving an attempt up costs only its epoch (failover.md 12.3, S13).
-        let open = self
-            .sentinels
-            .values()
-            .filter(|sentinel| sentinel.is_reachable() && sentinel.opinion.leader_epoch < epoch)
-            .count();
-        let own_vote_open = self.ledger.is_pending() && self.ledger.leader_epoch() == epoch;
-        Tally::new(epoch, votes, open + usize::from(own_vote_open), self.sentinels.len() + 1, self.spec.quorum)
     }
 
     /// One transition of the state machine, if one is due. True when there was one.
@@ -355,67 +205,7 @@ impl Monitor {
         since + self.spec.failover_timeout + 1
     }
 
-    fn wait_start(&mut self, epoch: Epoch, until: Millis, env: &Env<'_>, out: &mut Outbox) -> bool {
-        let now = env.now.mono;
-        // Nothing is led before our own vote and with it the epoch are on disk: after a crash this epoch could be
-        // asked for again.
-        if self.ledger.is_pending() && now <= until {
-            return false;
-        }
-        let own_vote_saved = matches!(self.ledger.vote(), (Some(_), cast_in) if cast_in == epoch);
-        if self.failover.authority == Authority::Operator && !self.ledger.is_pending() {
-            return self.elected(epoch, env, out);
-        }
-        let tally = self.tally(epoch);
-        let me = &env.node.myid;
-        if own_vote_saved && tally.elects(me) {
-            return self.elected(epoch, env, out);
-        }
-        if own_vote_saved && tally.may_elect(me) && now <= until {
-            return false;
-        }
-        if self.elects_as_stock(env) && now <= until {
-            return false;
-        }
-        let rival = tally.rival(me);
-        self.abort(EventKind::AbortNotElected, env, out);
-        if !self.elects_as_stock(env) {
-            self.hold_after_lost_election(rival, env);
-        }
-        true
-    }
-
-    /// After an election that we did not win: whoever won or may yet win is let work; if nobody can, we try again soon.
-    fn hold_after_lost_election(&mut self, rival: Option<Rival>, env: &Env<'_>) {
-        let now = env.now.mono;
-        let timeout = env.node.periods.election_timeout.min(self.spec.failover_timeout);
-        let voted_for = match self.ledger.vote() {
-            (Some(leader), _) if *leader != env.node.myid => Some(leader.clone()),
-            _ => None,
-        };
-        match rival {
-            Some(Rival::Elected(leader)) => self.failover.hold(now, Hold::Leader(leader)),
-            Some(Rival::Possible(_)) => {
-                let until = now + timeout + self.rng.random_range(0..MAX_DESYNC);
-                self.failover.hold(now, Hold::Retry { until });
-            }
-            None if voted_for.is_some() => {
-                self.failover.hold(now, Hold::Leader(voted_for.expect("just matched")));
-            }
-            None => self.hold_briefly(env),
-        }
-    }
-
-    /// Tries again after a short random time that doubles with each attempt that came to nothing.
-    fn hold_briefly(&mut self, env: &Env<'_>) {
-        let longest = env.node.periods.election_timeout.min(self.spec.failover_timeout);
-        let factor = 1u64 << self.failover.attempts_in_vain.min(10);
-        let delay = (self.rng.random_range(RETRY_RANGE) * factor).min(longest);
-        self.failover.attempts_in_vain += 1;
-        self.failover.hold(env.now.mono, Hold::Retry { until: env.now.mono + delay });
-    }
-
-    fn elected(&mut self, epoch: Epoch, env: &Env<'_>, out: &mut Outbox) -> bool {
+    pub(super) fn elected(&mut self, epoch: Epoch, env: &Env<'_>, out: &mut Outbox) -> bool {
         let master = self.describe(&ServerId::Master, env);
         self.emit(EventKind::ElectedLeader, master.clone(), out);
         if env.node.crash_after_election {
@@ -574,20 +364,10 @@ impl Monitor {
     }
 
     /// Gives the attempt up. The delay until the next one runs from its start.
-    fn abort(&mut self, event: EventKind, env: &Env<'_>, out: &mut Outbox) -> bool {
+    pub(super) fn abort(&mut self, event: EventKind, env: &Env<'_>, out: &mut Outbox) -> bool {
         self.failover.state = FailoverState::Idle;
         self.failover.authority = Authority::Votes;
         self.emit(event, self.describe(&ServerId::Master, env), out);
         true
     }
-}
-
-/// 64-bit FNV-1a over words with separators, then mixed: an order that every node computes alike.
-fn fnv1a(words: &[&str]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in words.iter().flat_map(|word| word.bytes().chain([0xff])) {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    hash ^= hash >> 33;
-    hash.wrapping_mul(0xff51_afd7_ed55_8ccd) ^ (hash >> 29)
 }

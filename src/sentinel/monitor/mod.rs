@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod connect;
 pub mod down;
+pub mod election;
 pub mod failover;
 pub mod hello;
 pub mod info;
