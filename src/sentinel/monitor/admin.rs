@@ -177,6 +177,7 @@ impl Monitor {
     /// Everything up to `rev` is on disk: release what waited for it.
     pub(super) fn on_durable(&mut self, rev: Rev, env: &Env<'_>, out: &mut Outbox) {
         self.durable = self.durable.max(rev);
+        self.failover.pace.saved(rev);
         if let Some(grant) = self.ledger.durable(rev) {
             self.emit(EventKind::VoteForLeader, format!("{} {}", grant.leader(), grant.epoch()), out);
             for to in grant.waiting() {
@@ -195,6 +196,7 @@ impl Monitor {
 
     /// `rev` is not on disk: what waited for it is refused, except a promotion, which waits on.
     pub(super) fn on_persist_failed(&mut self, rev: Rev, env: &Env<'_>, out: &mut Outbox) {
+        self.failover.pace.not_saved(rev);
         if let Some(withdrawn) = self.ledger.failed(rev) {
             for to in withdrawn.waiting {
                 let with = Answer::Vote {

@@ -8,7 +8,7 @@ use super::instance::ServerId;
 use super::vote::{Rival, Tally};
 use crate::sentinel::Env;
 use crate::sentinel::event::{Event, EventKind};
-use crate::sentinel::id::{Epoch, RunId};
+use crate::sentinel::id::{Epoch, Rev, RunId};
 use crate::sentinel::io::{Outbox, Output};
 use crate::sentinel::policy::Election;
 use crate::sentinel::time::{Millis, UnixMillis};
@@ -32,12 +32,25 @@ pub struct Pace {
     /// When we start, having found ODOWN: see `Monitor::start_delay`.
     candidacy: Option<Millis>,
     delay_logged: bool,
+    /// A save that failed, while no later one has worked. Who cannot save cannot win, and asking all the same would
+    /// bind the votes of those who can.
+    unsaved: Option<Rev>,
 }
 
 impl Pace {
     /// The next attempt that comes to nothing is followed by the shortest delay.
     pub fn forget_backoff(&mut self) {
         self.attempts_in_vain = 0;
+    }
+
+    /// `rev` is on disk.
+    pub fn saved(&mut self, rev: Rev) {
+        self.unsaved = self.unsaved.filter(|unsaved| *unsaved > rev);
+    }
+
+    /// `rev` is not on disk.
+    pub fn not_saved(&mut self, rev: Rev) {
+        self.unsaved = self.unsaved.max(Some(rev));
     }
 
     fn hold(&mut self, since: Millis, hold: Hold) {
@@ -72,17 +85,21 @@ impl Monitor {
 
     /// When a failover starts by itself, if ODOWN lasts and nobody else asks for our vote meanwhile.
     pub(super) fn start_at(&self, env: &Env<'_>) -> Option<Millis> {
-        let idle = self.odown.is_some() && self.failover.state == FailoverState::Idle;
-        idle.then(|| {
+        self.may_start().then(|| {
             let held = self.hold_until(env).unwrap_or_default();
             self.failover.pace.candidacy.unwrap_or(env.now.mono).max(held)
         })
     }
 
+    fn may_start(&self) -> bool {
+        let can_save = self.failover.pace.unsaved.is_none();
+        self.odown.is_some() && self.failover.state == FailoverState::Idle && can_save
+    }
+
     /// Starts a failover if ODOWN and due.
     pub(super) fn start_if_needed(&mut self, env: &Env<'_>, out: &mut Outbox) {
         let now = env.now.mono;
-        if self.odown.is_none() || self.failover.state != FailoverState::Idle {
+        if !self.may_start() {
             self.failover.pace.candidacy = None;
             return;
         }

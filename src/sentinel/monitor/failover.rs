@@ -2,7 +2,7 @@
 //!
 //! | state | waits for | goes on with | next |
 //! |---|---|---|---|
-//! | `Idle` | ODOWN and the delay after the last attempt, or an operator | `+new-epoch`, `+try-failover` | `WaitStart` |
+//! | `Idle` | ODOWN, the delay after the last attempt and a disk that works, or an operator | `+new-epoch`, `+try-failover` | `WaitStart` |
 //! | `WaitStart` | own vote on disk, and a majority of votes (none if forced) | `+elected-leader`, `+failover-state-select-slave` | `SelectReplica` |
 //! | | the election cannot be won, or timed out | `-failover-abort-not-elected` | `Idle` |
 //! | `SelectReplica` | nothing | `+selected-slave`, `+failover-state-send-slaveof-noone` | `SendReplicaofNoOne` |

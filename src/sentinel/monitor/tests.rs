@@ -583,6 +583,27 @@ fn refuses_a_vote_that_cannot_be_saved() {
     assert!(!bench.event_names().contains(&"+vote-for-leader".to_owned()));
 }
 
+/// failover.md 204, I18: an attempt that cannot be saved is not repeated, so that the votes of the others are free for
+/// those who can save; once a save works it runs again.
+#[test]
+fn does_not_stand_for_election_while_it_cannot_save() {
+    let mut bench = Bench::with_peers();
+    bench.disk_works = false;
+    bench.kill(MASTER);
+    bench.run(60_000);
+    let saves = bench.seen.iter().filter_map(|seen| match seen {
+        Output::Persist { rev, .. } => Some(*rev),
+        _ => None,
+    });
+    let newest = saves.max().expect("it tried to save");
+    let tries = |bench: &mut Bench| bench.event_names().iter().filter(|name| *name == "+try-failover").count();
+    assert_eq!(tries(&mut bench), 1);
+    bench.disk_works = true;
+    bench.feed(Input::Durable(newest));
+    bench.run(1_000);
+    assert!(tries(&mut bench) >= 1, "it runs as soon as it can save");
+}
+
 /// failover.md 45, 105, 12.3 S4: eager at first, then once a second.
 #[test]
 fn asks_peers_eagerly_but_within_bounds() {
