@@ -6,6 +6,9 @@ CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 # For the demo: `make demo ARGS=--stock` runs it with redis-sentinel.
 ARGS ?=
+# For `make sim`.
+SEEDS ?= 2000
+FIRST ?= 1
 
 TARGET := $(abspath $(CARGO_TARGET_DIR))
 PROGRAM := $(TARGET)/release/sentineld
@@ -14,7 +17,7 @@ STOCK := $(TARGET)/stock
 export CARGO_TARGET_DIR := $(TARGET)
 export STOCK_BIN_DIR := $(STOCK)
 
-.PHONY: all program demo test install lint clean stock
+.PHONY: all program demo test sim install lint clean stock
 
 all: program
 
@@ -29,6 +32,10 @@ demo: stock program
 test: stock
 	$(CARGO) test --locked
 	$(MAKE) demo
+
+# Simulated worlds, SEEDS of them from FIRST on; each failure prints how to replay it.
+sim:
+	SIM_SEEDS=$(SEEDS) SIM_FIRST=$(FIRST) $(CARGO) test --locked --test sim seeds_hold_every_invariant -- --nocapture
 
 lint:
 	$(CARGO) fmt --check

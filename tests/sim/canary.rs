@@ -1,9 +1,55 @@
 //! Planted bugs. The suite must catch every one of them within a stated number of seeds; a simulation that nobody has
 //! seen fail proves nothing. They sit at the edge of the core, which stays as it is.
 
+use sentineld::sentinel::command::Command;
+use sentineld::sentinel::event::EventKind;
 use sentineld::sentinel::id::{Epoch, LinkId, RunId};
-use sentineld::sentinel::io::{Input, Reply};
+use sentineld::sentinel::io::{Input, Output, Reply, Tag};
 use sentineld::sentinel::monitor::hello::Hello;
+use sentineld::sentinel::monitor::record::MasterRecord;
+use sentineld::sentinel::policy::StaleReplicaPromotion;
+
+use crate::checker::Weakness;
+use crate::faults::Fault;
+use crate::swarm::Swarm;
+
+/// The planted bugs, each with the rule that has to see it, alone.
+pub const HUNTS: &[(Canary, &str)] = &[
+    (Canary::GrantBeforeDurable, "I5"),
+    (Canary::GrantBeforeDurable, "I2"),
+    (Canary::TallyIgnoresEpoch, "I7"),
+    (Canary::OwnPeer, "I7"),
+    (Canary::HelloIgnoresEpoch, "I9"),
+    (Canary::HelloIgnoresEpoch, "I10"),
+    (Canary::VotersForgotten, "I12"),
+    (Canary::VotesForgotten, "I2"),
+    (Canary::VotesForgotten, "I3"),
+    (Canary::EpochForgotten, "I4"),
+    (Canary::VotesForAll, "I2"),
+    (Canary::SaveFailureIgnored, "I18"),
+    (Canary::TiltIgnored, "I14"),
+    (Canary::PriorityIgnored, "I15"),
+    (Canary::PromotionBelieved, "I8"),
+    (Canary::ParallelIgnored, "I16"),
+    (Canary::OldAddressAnnounced, "I9"),
+    (Canary::ReadersLate, "reads"),
+    (Canary::NewMasterListed, "I21"),
+    (Canary::EverybodyAgrees, "6.3"),
+    (Canary::EventsSwapped, "grammar"),
+    (Canary::OdownUntold, "I6"),
+    (Canary::RepliesUncounted, "I22"),
+    (Canary::VotesLost, "liveness"),
+    (Canary::CorrectionsLost, "liveness"),
+    (Canary::LateObserver, "liveness"),
+    (Canary::StockTally, "I7"),
+    (Canary::StockUnsaved, "I5"),
+    (Canary::StockUnsaved, "I2"),
+    (Canary::StockHalfAdopts, "I9"),
+    (Canary::StockBelieves, "I19"),
+    (Canary::StockMeetsItself, "I13"),
+    (Canary::StockLeaderHangs, "I17"),
+    (Canary::StockWalkBlocks, "8.7"),
+];
 
 /// One planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +66,113 @@ pub enum Canary {
     HelloIgnoresEpoch,
     /// Hellos of others are not heard, so nobody knows how many voters there are.
     VotersForgotten,
+    /// A start does not read `leader-epoch`.
+    VotesForgotten,
+    /// A start does not read `current-epoch`.
+    EpochForgotten,
+    /// Every candidate is told that it has the vote.
+    VotesForAll,
+    /// The core is told that a commit that failed is on disk.
+    SaveFailureIgnored,
+    /// No monitor knows that there is TILT.
+    TiltIgnored,
+    /// Priority 0 is taken for 100.
+    PriorityIgnored,
+    /// Every replica is taken for a master once it was told to be one.
+    PromotionBelieved,
+    /// `parallel-syncs` is read wrong.
+    ParallelIgnored,
+    /// Hellos name the next server instead of the promoted one.
+    OldAddressAnnounced,
+    /// A switch is told before readers see it.
+    ReadersLate,
+    /// After a switch the new master is among the replicas.
+    NewMasterListed,
+    /// Every answer of a peer counts as one that says down.
+    EverybodyAgrees,
+    /// Events of one step come in the wrong order.
+    EventsSwapped,
+    /// `+odown` is lost.
+    OdownUntold,
+    /// Commands pile up.
+    RepliesUncounted,
+    /// Peers' votes are lost.
+    VotesLost,
+    /// SLAVEOF a master is never sent.
+    CorrectionsLost,
+    /// Stock's rule for stale replicas: who saw the death late promotes nobody (beyond.md B1).
+    LateObserver,
+    /// R3: stock counts votes of whatever epoch is current.
+    StockTally,
+    /// R9: stock votes although the save failed.
+    StockUnsaved,
+    /// R7: stock takes a newer epoch without the address that it belongs to.
+    StockHalfAdopts,
+    /// R6: stock believes any epoch.
+    StockBelieves,
+    /// R8: stock becomes its own peer.
+    StockMeetsItself,
+    /// R1: one stuck replica keeps stock from the others, and from seeing that it is stuck.
+    StockWalkBlocks,
+    /// R2: stock waits for a dead promoted replica for ever.
+    StockLeaderHangs,
 }
 
 impl Canary {
+    /// Makes the world one in which this bug has its chance.
+    pub fn prepare(self, swarm: &mut Swarm) {
+        let mut often = |faults: &[(Fault, u64)]| {
+            swarm.stock = swarm.sentinels;
+            swarm.rates.remove(&Fault::Hostile);
+            swarm.rates.extend(faults.iter().map(|(fault, seconds)| (*fault, seconds * 1_000_000)));
+        };
+        match self {
+            Canary::StockTally => {
+                often(&[(Fault::ServerKill, 1)]);
+                swarm.groups = vec![1; 4];
+            }
+            Canary::StockUnsaved => often(&[(Fault::Disk, 2), (Fault::NodeCrash, 4), (Fault::ServerKill, 5)]),
+            Canary::StockLeaderHangs => {
+                often(&[(Fault::ServerKill, 2)]);
+                swarm.failover_timeout_ms = 2_000;
+            }
+            Canary::StockWalkBlocks => {
+                often(&[(Fault::ServerKill, 5), (Fault::Partition, 3)]);
+                swarm.groups = vec![4];
+                swarm.parallel_syncs = 1;
+                swarm.failover_timeout_ms = 40_000;
+            }
+            Canary::StockHalfAdopts | Canary::StockBelieves | Canary::StockMeetsItself => {
+                often(&[(Fault::Hostile, 4)]);
+            }
+            Canary::GrantBeforeDurable | Canary::VotesForgotten | Canary::EpochForgotten => swarm.crash_often(),
+            Canary::LateObserver => swarm.policies.defaults.stale_replica_promotion = StaleReplicaPromotion::Never,
+            Canary::PriorityIgnored => {
+                swarm.groups = vec![3];
+                swarm.never_promoted = 0.7;
+            }
+            Canary::ParallelIgnored => swarm.groups = vec![5],
+            Canary::SaveFailureIgnored => {
+                swarm.rates.insert(Fault::Disk, 2_000_000);
+            }
+            Canary::TiltIgnored => {
+                swarm.rates.insert(Fault::NodePause, 3_000_000);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a weakness of stock counts as a bug.
+    pub fn conceals(self, weakness: Weakness) -> bool {
+        match self {
+            Canary::StockTally => weakness == Weakness::OtherEpoch,
+            Canary::StockUnsaved => weakness == Weakness::Unsaved,
+            Canary::StockHalfAdopts => weakness == Weakness::HalfAdopted,
+            Canary::StockLeaderHangs => weakness == Weakness::StuckLeader,
+            _ => false,
+        }
+    }
+
     /// What the core gets for a payload from a hello channel.
     pub fn hello(self, payload: Option<Box<[u8]>>, link: LinkId, myid: &RunId) -> Option<Box<[u8]>> {
         if self != Canary::OwnPeer {
@@ -37,11 +187,35 @@ impl Canary {
         Some(hello.to_string().into_bytes().into())
     }
 
-    /// What the core gets instead of an input.
-    pub fn input(self, input: Input, asked_in: Epoch) -> Input {
-        match (self, input) {
+    /// What a monitor gets of a record.
+    pub fn loaded(self, mut record: MasterRecord) -> MasterRecord {
+        match self {
+            Canary::VotesForgotten => record.leader_epoch = record.config_epoch,
+            Canary::ParallelIgnored => record.spec.parallel_syncs += 5,
+            _ => {}
+        }
+        record
+    }
+
+    /// What a process gets of `current-epoch`.
+    pub fn loaded_epoch(self, epoch: Epoch) -> Epoch {
+        if self == Canary::EpochForgotten { Epoch(0) } else { epoch }
+    }
+
+    /// What the core gets instead of an input, if anything.
+    pub fn input(self, input: Input, asked_in: Epoch) -> Option<Input> {
+        Some(match (self, input) {
             (Canary::TallyIgnoresEpoch, Input::PeerReply { peer, tag, value }) => {
                 Input::PeerReply { peer, tag, value: with_epoch(value, asked_in) }
+            }
+            (Canary::EverybodyAgrees, Input::PeerReply { peer, tag, value: Reply::Array(mut parts) }) => {
+                parts[0] = Reply::Integer(1);
+                Input::PeerReply { peer, tag, value: Reply::Array(parts) }
+            }
+            (Canary::VotesLost, Input::PeerReply { value: Reply::Array(parts), .. })
+                if parts.get(1) != Some(&Reply::Bulk(b"*".as_slice().into())) =>
+            {
+                return None;
             }
             (Canary::HelloIgnoresEpoch, Input::PubSub { link, payload: Some(payload) }) => {
                 let payload = match Hello::parse(&payload) {
@@ -51,9 +225,72 @@ impl Canary {
                 Input::PubSub { link, payload: Some(payload) }
             }
             (Canary::VotersForgotten, Input::PubSub { link, .. }) => Input::PubSub { link, payload: None },
+            (Canary::PriorityIgnored, Input::Reply { link, tag: Tag::Info, value: Reply::Bulk(text) }) => {
+                reworded(link, &text, "slave_priority:0", "slave_priority:100")
+            }
+            (Canary::PromotionBelieved, Input::Reply { link, tag: Tag::Info, value: Reply::Bulk(text) }) => {
+                reworded(link, &text, "role:slave", "role:master")
+            }
             (_, input) => input,
+        })
+    }
+
+    /// What becomes of the outputs of one step.
+    pub fn outputs(self, outputs: &mut Vec<Output>) {
+        let is = |output: &Output, kind| matches!(output, Output::Emit(event) if event.kind == kind);
+        match self {
+            Canary::OldAddressAnnounced => {
+                for output in outputs {
+                    if let Output::Send { command: Command::PublishHello(payload), .. } = output
+                        && let Some(mut hello) =
+                            Hello::parse(payload.as_bytes()).filter(|hello| hello.config_epoch.0 > 0)
+                    {
+                        "10.0.1.1".clone_into(&mut hello.master_host);
+                        *payload = hello.to_string();
+                    }
+                }
+            }
+            Canary::ReadersLate if outputs.iter().any(|output| is(output, EventKind::SwitchMaster)) => {
+                outputs.sort_by_key(|output| matches!(output, Output::Publish(_)));
+            }
+            Canary::NewMasterListed => {
+                for output in outputs {
+                    if let Output::Publish(view) = output {
+                        let master = (view.current_host.clone(), view.current_port);
+                        if let Some(last) = view.replicas.last_mut() {
+                            (last.instance.host, last.instance.port) = master;
+                        }
+                    }
+                }
+            }
+            Canary::EventsSwapped => {
+                let events: Vec<usize> =
+                    (0..outputs.len()).filter(|at| matches!(outputs[*at], Output::Emit(_))).collect();
+                if let [first, .., last] = events.as_slice() {
+                    outputs.swap(*first, *last);
+                }
+            }
+            Canary::OdownUntold => outputs.retain(|output| !is(output, EventKind::ObjectivelyDown)),
+            Canary::RepliesUncounted => {
+                for output in outputs {
+                    if let Output::Publish(view) = output
+                        && view.odown_since.is_some()
+                    {
+                        view.instance.pending_commands += 200;
+                    }
+                }
+            }
+            Canary::CorrectionsLost => {
+                outputs.retain(|output| !matches!(output, Output::Send { command: Command::Replicaof { .. }, .. }));
+            }
+            _ => {}
         }
     }
+}
+
+fn reworded(link: LinkId, text: &[u8], from: &str, to: &str) -> Input {
+    let text = String::from_utf8_lossy(text).replace(&format!("{from}\r"), &format!("{to}\r"));
+    Input::Reply { link, tag: Tag::Info, value: Reply::Bulk(text.into_bytes().into()) }
 }
 
 fn with_epoch(value: Reply, asked_in: Epoch) -> Reply {

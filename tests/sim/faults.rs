@@ -6,7 +6,7 @@ use rand::seq::IndexedRandom;
 
 use crate::disk::Health;
 use crate::net::Host;
-use crate::node::Happening;
+use crate::node::{Happening, node_ip};
 use crate::redis_model::Process;
 use crate::world::{Event, World};
 
@@ -35,6 +35,8 @@ pub enum Fault {
     Replay,
     /// A Sentinel's wall clock jumps.
     WallJump,
+    /// Somebody publishes a hello that must change nothing.
+    Hostile,
 }
 
 /// The end of a fault.
@@ -80,6 +82,7 @@ impl Fault {
         Fault::Force,
         Fault::Replay,
         Fault::WallJump,
+        Fault::Hostile,
     ];
 
     /// Chance that a world has this class at all.
@@ -87,7 +90,7 @@ impl Fault {
         match self {
             Fault::ServerKill => 0.8,
             Fault::Force => 0.1,
-            Fault::Spike | Fault::Replay | Fault::WallJump => 0.3,
+            Fault::Spike | Fault::Replay | Fault::WallJump | Fault::Hostile => 0.3,
             _ => 0.5,
         }
     }
@@ -171,6 +174,7 @@ impl World {
                 let node = rng.random_range(0..self.nodes.len());
                 self.nodes[node].wall_offset = rng.random_range(0..7_200_000);
             }
+            Fault::Hostile => self.strike_hostile(),
         }
     }
 
@@ -218,6 +222,29 @@ impl World {
             self.nodes[node].pause();
             self.sh.push(self.sh.now + length, Event::Undo(Undo::ResumeNode(node)));
         }
+    }
+
+    /// A client publishes to a Sentinel: its own hello (R8), an epoch out of all reason (R6), a newer configuration at a
+    /// host that nobody can resolve (R7), and text that is no hello.
+    fn strike_hostile(&mut self) {
+        let rng = self.sh.rng.fault(Fault::Hostile);
+        let (node, speaker) = (rng.random_range(0..self.nodes.len()), rng.random_range(0..self.nodes.len()));
+        let (group, kind) = (rng.random_range(0..self.swarm.groups.len()), rng.random_range(0..5));
+        let Some(view) = self.nodes[node].views().nth(group) else { return };
+        let (id, host) = (&self.sh.checkers.facts.ids[speaker], node_ip(speaker));
+        let (name, at, port) = (&view.instance.name, &view.current_host, view.current_port);
+        let epoch = view.config_epoch.0;
+        let (newer, absurd) = (epoch + 1, u64::MAX);
+        let own = &self.sh.checkers.facts.ids[node];
+        let payload = match kind {
+            0 => format!("{},26379,{own},{epoch},{name},{at},{port},{epoch}", node_ip(node)),
+            1 => format!("{host},26379,{id},{absurd},{name},{at},{port},{epoch}"),
+            2 if speaker != node => format!("{host},26379,{id},{newer},{name},no.such.host,{port},{newer}"),
+            3 => format!("{host},99999,{id},{newer},{name},{at},{port},{newer}"),
+            _ => format!("{host},26379,{id},{newer},{name},{at},{port},{newer},more"),
+        };
+        self.sh.trace.note(self.sh.now, || format!("n{node} is told {payload}"));
+        self.nodes[node].happen(&mut self.sh, Happening::Published(payload));
     }
 
     fn strike_partition(&mut self) {

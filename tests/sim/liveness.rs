@@ -3,6 +3,8 @@
 use std::cmp::Reverse;
 
 use rand::RngExt;
+use sentineld::sentinel::id::Epoch;
+use sentineld::sentinel::policy::Election;
 
 use crate::faults::Undo;
 use crate::redis_model::Process;
@@ -29,16 +31,41 @@ impl World {
         if self.sh.rng.heal.random_bool(0.5)
             && let Some(master) = self.named_master(group)
         {
-            const FOR_GOOD: u64 = u64::MAX / 4;
-            self.kill_server(master, false, FOR_GOOD);
+            // A group without replicas, or whose replicas are all barred, has nobody to promote.
+            if self.swarm.groups[group] == 0 {
+                return Ok(());
+            }
+            self.kill_for_good(master)?;
             self.demand_agreement("failover")?;
+        }
+        Ok(())
+    }
+
+    /// Kills a master, in some worlds while nobody watches: every Sentinel stands still until the replicas have been
+    /// without it for longer than stock lets a candidate be (beyond.md B1). Worlds with stock peers are spared that.
+    fn kill_for_good(&mut self, master: usize) -> Result<(), Violation> {
+        const FOR_GOOD: u64 = u64::MAX / 4;
+        let late = self.sh.rng.heal.random_bool(0.25) && self.swarm.stock == 0;
+        let unseen = (11 * self.swarm.down_after_ms + 2_000) * MS;
+        if late {
+            for node in 0..self.nodes.len() {
+                self.pause_node(node, unseen);
+            }
+        }
+        self.kill_server(master, false, FOR_GOOD);
+        if late {
+            self.run_for(unseen)?;
         }
         Ok(())
     }
 
     /// Runs until everybody agrees, at most for twice the failover timeout and the slack.
     pub fn demand_agreement(&mut self, what: &str) -> Result<(), Violation> {
-        let patience = (2 * self.swarm.failover_timeout_ms + self.swarm.down_after_ms + SLACK_MS) * MS;
+        // A stock leader that lost an election or a voter whose leader died waits twice the timeout (R4, R5), and again
+        // when the next attempt fails, too.
+        let fast = self.swarm.stock == 0 && self.swarm.policies.defaults.election == Election::Fast;
+        let timeouts = if fast { 2 } else { 8 };
+        let patience = (timeouts * self.swarm.failover_timeout_ms + self.swarm.down_after_ms + SLACK_MS) * MS;
         let began = self.sh.now;
         let agreed = self.run_while(patience, |world| world.disagreement().is_some())?;
         if agreed {
@@ -59,6 +86,7 @@ impl World {
 
     fn group_disagreement(&self, group: usize) -> Option<String> {
         let mut named: Option<(String, u16)> = None;
+        let mut newest: Option<Epoch> = None;
         for node in self.nodes.iter().filter(|node| node.is_running()) {
             let view = node.views().nth(group)?;
             let address = (view.current_host.clone(), view.current_port);
@@ -67,6 +95,9 @@ impl World {
             }
             if *named.get_or_insert_with(|| address.clone()) != address {
                 return Some(format!("n{} names {address:?} for m{group}, others {named:?}", node.host));
+            }
+            if *newest.get_or_insert(view.config_epoch) != view.config_epoch {
+                return Some(format!("n{} has m{group} at {}, others {newest:?}", node.host, view.config_epoch));
             }
             if let Some(state) = view.failover_state {
                 return Some(format!("n{} is in {state} for m{group}", node.host));

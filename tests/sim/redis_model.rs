@@ -124,6 +124,11 @@ impl Server {
         self.replicas.clear();
     }
 
+    /// Somebody who is no Sentinel sends SLAVEOF.
+    pub fn demote(&mut self, (host, port): (String, u16), now: u64) {
+        self.upstream = Some(follow(host, port, now));
+    }
+
     /// A connection is accepted.
     pub fn accept(&mut self, conn: ConnId) {
         self.clients.insert(conn);

@@ -6,6 +6,8 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use sentineld::sentinel::policy::{Election, Masterless, Policies, TiltMode};
+
 use crate::faults::Fault;
 
 /// Mean time between two faults of one class, microseconds. Classes that are absent never strike.
@@ -18,6 +20,8 @@ pub struct Swarm {
     pub seed: u64,
     /// Sentinels.
     pub sentinels: usize,
+    /// How many of them, the last ones, are stock.
+    pub stock: usize,
     /// Groups, by number of replicas.
     pub groups: Vec<usize>,
     /// Sentinels that must agree on ODOWN.
@@ -44,6 +48,8 @@ pub struct Swarm {
     pub tick_late_us: u64,
     /// Faults.
     pub rates: Rates,
+    /// What ours do where stock does otherwise.
+    pub policies: Policies,
     /// How long faults may strike, microseconds after warm-up.
     pub faulty_us: u64,
 }
@@ -54,6 +60,7 @@ impl Swarm {
         Swarm {
             seed,
             sentinels: 3,
+            stock: 0,
             groups: vec![2],
             quorum: 2,
             down_after_ms: 1_000,
@@ -67,6 +74,7 @@ impl Swarm {
             disk_us: 1_000,
             tick_late_us: 1_000,
             rates: Rates::new(),
+            policies: Policies::default(),
             faulty_us: 0,
         }
     }
@@ -103,9 +111,10 @@ impl Swarm {
         if !rates.contains_key(&Fault::ServerKill) && !rates.contains_key(&Fault::ServerHang) {
             rates.insert(Fault::ServerKill, 15_000_000);
         }
-        Swarm {
+        let mut swarm = Swarm {
             seed,
             sentinels,
+            stock: 0,
             groups,
             quorum,
             down_after_ms: rng.random_range(500..3_000),
@@ -119,7 +128,32 @@ impl Swarm {
             disk_us: [500, 5_000, 30_000][rng.random_range(0..3)],
             tick_late_us: [1_000, 10_000, 50_000][rng.random_range(0..3)],
             rates,
+            policies: Policies::default(),
             faulty_us: duration * 1_000_000,
+        };
+        swarm.mix(&mut rng);
+        swarm
+    }
+
+    /// In a third of the worlds one or two Sentinels are stock; some have ours behave like stock in one thing; some are of
+    /// an unusual size.
+    fn mix(&mut self, rng: &mut StdRng) {
+        self.stock = [0, 0, 0, 0, 1, 2][rng.random_range(0..6)];
+        // Stock believes whatever it is told, and is of no use afterwards.
+        if self.stock > 0 {
+            self.rates.remove(&Fault::Hostile);
+        }
+        match rng.random_range(0..12) {
+            0 => self.policies.tilt = TiltMode::Stock,
+            1 => self.policies.defaults.election = Election::Stock,
+            2 => self.policies.defaults.masterless = Masterless::Stock,
+            _ => {}
+        }
+        if rng.random_bool(0.15) {
+            self.sentinels = [1, 2, 6, 7][rng.random_range(0..4)];
+            self.stock = self.stock.min(self.sentinels / 2);
+            self.quorum = self.sentinels as u32 / 2 + 1;
+            self.groups = (0..rng.random_range(1..=3)).map(|_| rng.random_range(0..=5)).collect();
         }
     }
 }

@@ -9,11 +9,11 @@ use sentineld::sentinel::NodeSettings;
 use sentineld::sentinel::id::{MasterName, RunId};
 
 use crate::canary::Canary;
-use crate::checker::{Checkers, Observation};
+use crate::checker::{Checkers, Limits, Observation, Weakness};
 use crate::disk::Image;
 use crate::faults::{Fault, Undo};
 use crate::net::{Ask, ConnId, Host, Net, Tell};
-use crate::node::{Happening, Node, node_ip};
+use crate::node::{Happening, Kind, Node, node_ip};
 use crate::redis_model::{self, Process, Server, server_ip};
 use crate::swarm::{Streams, Swarm};
 use crate::trace::{Keep, Trace};
@@ -118,6 +118,8 @@ pub struct Stats {
     pub tilts: u64,
     /// Faults by class.
     pub faults: BTreeMap<Fault, u64>,
+    /// Weaknesses of stock that struck.
+    pub weaknesses: BTreeMap<Weakness, u64>,
     /// Microseconds simulated.
     pub simulated_us: u64,
     /// Longest time from the end of faults to agreement, microseconds.
@@ -175,7 +177,19 @@ impl Shared {
 
     /// Shows the checkers something.
     pub fn see(&mut self, seen: &Observation<'_>) {
+        if let Observation::Weakness { weakness, .. } = seen {
+            *self.stats.weaknesses.entry(*weakness).or_insert(0) += 1;
+        }
+        self.checkers.facts.now = self.now;
         self.checkers.see(seen);
+    }
+
+    /// An INFO reply reaches a Sentinel.
+    pub fn see_role(&mut self, node: Host, master: usize, from: Option<Host>, text: &[u8]) {
+        if let Some(server) = from.and_then(|host| host.checked_sub(self.sentinels)) {
+            let is_master = text.windows(11).any(|part| part == b"role:master");
+            self.see(&Observation::RoleTold { node, master, server, is_master });
+        }
     }
 
     /// A way between two hosts opened or closed.
@@ -233,7 +247,7 @@ pub struct World {
 
 impl World {
     /// A world that has not started.
-    pub fn new(swarm: Swarm, keep: Keep, canary: Canary, without: &[&str]) -> World {
+    pub fn new(swarm: Swarm, keep: Keep, canary: Canary, only: Option<&str>) -> World {
         let ids: Vec<RunId> = (0..swarm.sentinels).map(|node| sentinel_id(swarm.seed, node)).collect();
         let servers: usize = swarm.groups.iter().map(|replicas| replicas + 1).sum();
         let mut trace = Trace::new(keep);
@@ -244,7 +258,7 @@ impl World {
             now: 0,
             net: Net::new(swarm.sentinels + servers),
             rng: Streams::new(swarm.seed),
-            checkers: Checkers::new(ids.clone(), without),
+            checkers: Checkers::new(ids.clone(), only),
             trace,
             stats: Stats::default(),
             sentinels: swarm.sentinels,
@@ -257,13 +271,20 @@ impl World {
             heap: BinaryHeap::new(),
             order: 0,
         };
+        sh.checkers.facts.limits = Limits {
+            parallel_syncs: swarm.parallel_syncs as usize,
+            failover_timeout_us: swarm.failover_timeout_ms * 1_000,
+            first_stock: swarm.sentinels - swarm.stock,
+        };
         let servers = build_servers(&swarm, &mut sh);
         let nodes = ids.into_iter().enumerate().map(|(host, id)| {
             let image = first_image(&swarm, &servers, &id);
             let mut settings = NodeSettings::new(id);
             settings.periods.tilt = swarm.tilt_ms;
             settings.periods.info = swarm.info_ms;
-            Node::new(host, settings, image, canary)
+            settings.policies = swarm.policies.clone();
+            let kind = if host + swarm.stock >= swarm.sentinels { Kind::Stock } else { Kind::Ours };
+            Node::new(host, kind, settings, image, canary)
         });
         let nodes = nodes.collect();
         sh.push(0, Event::Replicate);

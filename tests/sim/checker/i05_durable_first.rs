@@ -32,14 +32,16 @@ impl Checker for DurableFirst {
                 Ok(())
             }
             Observation::VoteAnswered { node, master, leader: Some(leader), epoch, disk } => {
-                if leader_epoch(disk, *master) >= *epoch && disk.epoch >= *epoch {
+                let durable = leader_epoch(disk, *master) >= *epoch && disk.epoch >= *epoch;
+                if durable || facts.forgives(*node, *master, *epoch) {
                     return Ok(());
                 }
                 Err(format!("n{node} answers {leader} {epoch} for m{master}, which is not in its file"))
             }
             Observation::Announced { node, master, hello, disk } => {
                 let Some(attempt) = facts.attempts.get(&(*node, *master)) else { return Ok(()) };
-                let leads = attempt.elected && !attempt.forced && attempt.epoch == hello.config_epoch;
+                let forgiven = attempt.forced || facts.forgives(*node, *master, attempt.epoch);
+                let leads = attempt.elected && !forgiven && attempt.epoch == hello.config_epoch;
                 if !leads || leader_epoch(disk, *master) >= hello.config_epoch {
                     return Ok(());
                 }
@@ -48,7 +50,7 @@ impl Checker for DurableFirst {
             Observation::Emitted { node, master, event, .. } if event.kind == EventKind::ElectedLeader => {
                 let Some(attempt) = facts.attempts.get(&(*node, *master)) else { return Ok(()) };
                 let durable = self.0.get(&(*node, *master)).is_some_and(|epoch| *epoch >= attempt.epoch);
-                if attempt.forced || durable {
+                if attempt.forced || durable || facts.forgives(*node, *master, attempt.epoch) {
                     return Ok(());
                 }
                 Err(format!("n{node} leads m{master} in epoch {} before its own vote is in its file", attempt.epoch))

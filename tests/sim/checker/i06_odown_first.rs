@@ -18,7 +18,7 @@ impl Checker for OdownFirst {
     fn see(&mut self, seen: &Observation<'_>, _facts: &Facts) -> Result<(), String> {
         match seen {
             Observation::Started { node, .. } => self.0.retain(|(owner, _)| owner != node),
-            Observation::Emitted { node, master, event, forced } => match event.kind {
+            Observation::Emitted { node, master, event, forced, .. } => match event.kind {
                 EventKind::ObjectivelyDown => {
                     self.0.insert((*node, *master));
                 }

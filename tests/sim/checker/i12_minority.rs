@@ -40,7 +40,9 @@ impl Checker for Minority {
                 self.open_since.insert((*node, *master), open);
             }
             Observation::PromotionSent { node, master, .. } => {
-                let forced = facts.attempts.get(&(*node, *master)).is_some_and(|attempt| attempt.forced);
+                let attempt = facts.attempts.get(&(*node, *master));
+                let forced =
+                    attempt.is_some_and(|attempt| attempt.forced || facts.forgives(*node, *master, attempt.epoch));
                 let Some(open) = self.open_since.get(&(*node, *master)) else { return Ok(()) };
                 let reached =
                     (0..all).filter(|peer| open.contains(&(*node, *peer)) && open.contains(&(*peer, *node))).count();

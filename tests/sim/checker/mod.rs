@@ -2,6 +2,7 @@
 //!
 //! Checkers look at what anybody outside a Sentinel can see: events, views, the file, and what passes on the wire.
 
+mod grammar;
 mod i01_one_leader;
 mod i02_one_vote;
 mod i03_no_way_back;
@@ -9,12 +10,22 @@ mod i04_config_within_current;
 mod i05_durable_first;
 mod i06_odown_first;
 mod i07_majority;
+mod i08_promotion_seen;
 mod i09_one_address;
 mod i10_newer_only;
 mod i12_minority;
 mod i13_not_my_own_peer;
 mod i14_tilt;
 mod i15_eligible;
+mod i16_parallel_syncs;
+mod i17_failovers_end;
+mod i18_no_vote_without_save;
+mod i19_whole_or_nothing;
+mod i21_clean_switch;
+mod i22_bounded_links;
+mod odown_counted;
+mod reads;
+mod reconf_sent_ends;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,6 +56,8 @@ pub enum Observation<'a> {
         event: &'a Event,
         /// Whether an operator's FAILOVER caused it.
         forced: bool,
+        /// What readers see at this moment. Stock shows it at the end of its tick: `None`.
+        view: Option<&'a MasterView>,
     },
     /// A Sentinel's readers see this now.
     Published {
@@ -90,6 +103,33 @@ pub enum Observation<'a> {
         /// The epoch it names.
         epoch: Epoch,
     },
+    /// A peer's answer says whether it sees a master down.
+    OpinionHeard {
+        /// Who asked.
+        node: usize,
+        /// Who answered.
+        voter: usize,
+        /// About which master.
+        master: usize,
+        /// What it said.
+        down: bool,
+    },
+    /// An INFO reply reaches a Sentinel.
+    RoleTold {
+        /// Which Sentinel.
+        node: usize,
+        /// For which master.
+        master: usize,
+        /// From which server.
+        server: usize,
+        /// `role:master`
+        is_master: bool,
+    },
+    /// A commit failed.
+    SaveFailed {
+        /// Whose.
+        node: usize,
+    },
     /// A Sentinel asks a peer about a master.
     Asked {
         /// Who.
@@ -117,6 +157,17 @@ pub enum Observation<'a> {
         /// Priority of the server it goes to.
         priority: u32,
     },
+    /// A stock Sentinel has just suffered from one of its own known weaknesses.
+    Weakness {
+        /// Which Sentinel.
+        node: usize,
+        /// For which master.
+        master: usize,
+        /// In which epoch.
+        epoch: Epoch,
+        /// What.
+        weakness: Weakness,
+    },
     /// The way between two Sentinels opens or closes.
     Way {
         /// From this one.
@@ -126,6 +177,21 @@ pub enum Observation<'a> {
         /// Whether it is open now.
         open: bool,
     },
+}
+
+/// What stock is known to do wrong (failover.md 13.2), and what is excepted where it strikes: this node, this master, this
+/// epoch, and of rules about all nodes this master and this epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weakness {
+    /// R3: elected by votes of another epoch than the attempt's.
+    OtherEpoch,
+    /// R9: voted, or went on, although the save failed.
+    Unsaved,
+    /// R7, and a newer configuration that names the address before one's own promotion: the epoch is taken without its
+    /// address.
+    HalfAdopted,
+    /// R2: the promoted replica is down, and the leader waits for it for ever.
+    StuckLeader,
 }
 
 /// One attempt at a failover, as far as it can be seen.
@@ -141,9 +207,24 @@ pub struct Attempt {
     pub elected: bool,
 }
 
+/// Settings that rules are about.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// `parallel-syncs`
+    pub parallel_syncs: usize,
+    /// `failover-timeout`, microseconds.
+    pub failover_timeout_us: u64,
+    /// The Sentinels from this one on are stock.
+    pub first_stock: usize,
+}
+
 /// What several checkers need to know, kept up to date before they look.
 #[derive(Debug)]
 pub struct Facts {
+    /// Microseconds since the world began.
+    pub now: u64,
+    /// What the world was told.
+    pub limits: Limits,
     /// Ids of the Sentinels.
     pub ids: Vec<RunId>,
     /// Number of voters and quorum by node and master.
@@ -153,6 +234,8 @@ pub struct Facts {
     /// Epochs in which an operator's failover ran, by master: those skip the vote, as in stock, so another may own the
     /// same epoch.
     pub forced_epochs: BTreeSet<(usize, Epoch)>,
+    /// Where a stock Sentinel's own weakness struck: node, master, epoch.
+    forgiven: BTreeSet<(usize, usize, Epoch)>,
     epochs: Vec<Epoch>,
     serial: u64,
 }
@@ -161,10 +244,13 @@ impl Facts {
     fn new(ids: Vec<RunId>) -> Facts {
         let epochs = vec![Epoch(0); ids.len()];
         Facts {
+            now: 0,
+            limits: Limits::default(),
             ids,
             voters: BTreeMap::new(),
             attempts: BTreeMap::new(),
             forced_epochs: BTreeSet::new(),
+            forgiven: BTreeSet::new(),
             epochs,
             serial: 0,
         }
@@ -175,8 +261,26 @@ impl Facts {
         self.ids.iter().position(|known| known.as_str() == id)
     }
 
+    /// Whether this Sentinel is stock.
+    pub fn is_stock(&self, node: usize) -> bool {
+        node >= self.limits.first_stock
+    }
+
+    /// Whether a weakness of stock struck this Sentinel for this master in this epoch.
+    pub fn forgives(&self, node: usize, master: usize, epoch: Epoch) -> bool {
+        self.forgiven.contains(&(node, master, epoch))
+    }
+
+    /// Whether a weakness of stock struck any Sentinel for this master in this epoch.
+    pub fn forgives_all(&self, master: usize, epoch: Epoch) -> bool {
+        (0..self.ids.len()).any(|node| self.forgives(node, master, epoch))
+    }
+
     fn before(&mut self, seen: &Observation<'_>) {
         match seen {
+            Observation::Weakness { node, master, epoch, .. } => {
+                self.forgiven.insert((*node, *master, *epoch));
+            }
             Observation::Started { node, image } => {
                 self.epochs[*node] = image.epoch;
                 self.attempts.retain(|(owner, _), _| owner != node);
@@ -186,7 +290,7 @@ impl Facts {
                 self.epochs[*node] = self.epochs[*node].max(*epoch);
                 self.voters.insert((*node, *master), (view.sentinels.len() + 1, view.quorum as usize));
             }
-            Observation::Emitted { node, master, event, forced } => self.event(*node, *master, event, *forced),
+            Observation::Emitted { node, master, event, forced, .. } => self.event(*node, *master, event, *forced),
             _ => {}
         }
     }
@@ -250,8 +354,8 @@ pub struct Checkers {
 }
 
 impl Checkers {
-    /// All invariants but those whose rule starts with one of `without`.
-    pub fn new(ids: Vec<RunId>, without: &[&str]) -> Checkers {
+    /// All invariants, or only the one with this number.
+    pub fn new(ids: Vec<RunId>, only: Option<&str>) -> Checkers {
         let list: Vec<Box<dyn Checker>> = vec![
             Box::<i01_one_leader::OneLeader>::default(),
             Box::<i02_one_vote::OneVote>::default(),
@@ -260,16 +364,27 @@ impl Checkers {
             Box::<i05_durable_first::DurableFirst>::default(),
             Box::<i06_odown_first::OdownFirst>::default(),
             Box::<i07_majority::Majority>::default(),
+            Box::<i08_promotion_seen::PromotionSeen>::default(),
             Box::<i09_one_address::OneAddress>::default(),
             Box::<i10_newer_only::NewerOnly>::default(),
             Box::<i12_minority::Minority>::default(),
             Box::<i13_not_my_own_peer::NotMyOwnPeer>::default(),
             Box::<i14_tilt::Tilt>::default(),
             Box::<i15_eligible::Eligible>::default(),
+            Box::<i16_parallel_syncs::ParallelSyncs>::default(),
+            Box::<reconf_sent_ends::ReconfSentEnds>::default(),
+            Box::<i17_failovers_end::FailoversEnd>::default(),
+            Box::<i18_no_vote_without_save::NoVoteWithoutSave>::default(),
+            Box::<i21_clean_switch::CleanSwitch>::default(),
+            Box::<i22_bounded_links::BoundedLinks>::default(),
+            Box::<grammar::Grammar>::default(),
+            Box::<odown_counted::OdownCounted>::default(),
+            Box::<reads::Reads>::default(),
+            Box::<i19_whole_or_nothing::WholeOrNothing>::default(),
         ];
         let list = list
             .into_iter()
-            .filter(|checker| !without.iter().any(|rule| checker.rule().split(':').next() == Some(rule)))
+            .filter(|checker| only.is_none_or(|rule| checker.rule().split(':').next() == Some(rule)))
             .collect();
         Checkers { facts: Facts::new(ids), list, violation: None }
     }

@@ -48,7 +48,8 @@ impl Node {
                     EventKind::TiltEntered => sh.stats.tilts += 1,
                     _ => {}
                 }
-                sh.see(&Observation::Emitted { node, master, event: &event, forced });
+                let view = Some(&self.process().monitors[master].view);
+                sh.see(&Observation::Emitted { node, master, event: &event, forced, view });
             }
             Output::Answer { to, with } => self.answer(sh, to, with),
             Output::Notify(notice) => self.notify(sh, master, notice),
@@ -147,6 +148,11 @@ impl Node {
             }
             PeerOutput::Reply { master, tag, value } => {
                 let number = self.process().names.iter().position(|name| *name == master);
+                if let (Some(master), Reply::Array(parts)) = (number, &value)
+                    && let Some(Reply::Integer(down)) = parts.first()
+                {
+                    sh.see(&Observation::OpinionHeard { node: self.host, voter: host, master, down: *down == 1 });
+                }
                 if let (Some(number), Some((leader, epoch))) = (number, read_vote(&value)) {
                     sh.see(&Observation::VoteHeard { node: self.host, voter: host, master: number, leader, epoch });
                 }

@@ -12,7 +12,7 @@ use rand::seq::SliceRandom;
 use sentineld::sentinel::addr::Addr;
 use sentineld::sentinel::epoch::EpochRegister;
 use sentineld::sentinel::id::{Epoch, LinkId, MasterName, ReplyToken, Rev, RunId};
-use sentineld::sentinel::io::{AdminRequest, Input, LinkError, Outbox, Output};
+use sentineld::sentinel::io::{AdminRequest, Input, LinkError, Outbox, Output, Reply, Tag};
 use sentineld::sentinel::monitor::Monitor;
 use sentineld::sentinel::monitor::view::MasterView;
 use sentineld::sentinel::node::PeerRegistry;
@@ -26,6 +26,7 @@ use crate::checker::Observation;
 use crate::disk::{Disk, Image, Store, Write};
 use crate::faults::Fault;
 use crate::net::{Ask, ConnId, Host, Tell, Who};
+use crate::stock::{Stock, Surroundings};
 use crate::world::{Event, Shared};
 
 /// What happens to a process. Held back while it is paused.
@@ -43,6 +44,10 @@ pub enum Happening {
     RetrySave,
     /// An operator's FAILOVER.
     ForceFailover(usize),
+    /// A client's PUBLISH of a hello.
+    Published(String),
+    /// The one timer of a stock process fires.
+    StockTick,
 }
 
 /// A machine with a disk, on which a process may run.
@@ -62,8 +67,19 @@ pub struct Node {
     pub dies_on_commit: bool,
     /// Difference of its wall clock, ms.
     pub wall_offset: u64,
+    kind: Kind,
     process: Option<Process>,
+    stock: Option<Stock>,
     canary: Canary,
+}
+
+/// Which program runs on a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The core.
+    Ours,
+    /// The model of redis-sentinel.
+    Stock,
 }
 
 #[derive(Debug)]
@@ -108,7 +124,7 @@ struct Timer {
 
 #[derive(Debug)]
 enum Waiting {
-    Voter { conn: ConnId, slot: u64, master: usize },
+    Voter { conn: ConnId, slot: u64, master: usize, candidate: RunId },
     Operator,
 }
 
@@ -138,7 +154,7 @@ const HEAD_START_MS: u64 = 1_000_000_000;
 
 impl Node {
     /// A machine whose file holds `image`; nothing runs yet.
-    pub fn new(host: Host, settings: NodeSettings, image: Image, canary: Canary) -> Node {
+    pub fn new(host: Host, kind: Kind, settings: NodeSettings, image: Image, canary: Canary) -> Node {
         Node {
             host,
             settings,
@@ -147,24 +163,28 @@ impl Node {
             backlog: None,
             dies_on_commit: false,
             wall_offset: 0,
+            kind,
             process: None,
+            stock: None,
             canary,
         }
     }
 
     /// Whether a process runs, paused or not.
     pub fn is_running(&self) -> bool {
-        self.process.is_some()
+        self.process.is_some() || self.stock.is_some()
     }
 
     /// Views of all masters, if a process runs.
     pub fn views(&self) -> impl Iterator<Item = &MasterView> {
-        self.process.iter().flat_map(|process| process.monitors.iter().map(|slot| &slot.view))
+        let ours = self.process.iter().flat_map(|process| process.monitors.iter().map(|slot| &slot.view));
+        ours.chain(self.stock.iter().flat_map(Stock::views))
     }
 
     /// Whether the process is in TILT.
     pub fn in_tilt(&self) -> bool {
         self.process.as_ref().is_some_and(|process| process.tilt.is_on())
+            || self.stock.as_ref().is_some_and(Stock::in_tilt)
     }
 
     /// Starts a process from the file.
@@ -183,9 +203,21 @@ impl Node {
             sh.fail("file: what is loaded is what was saved", format!("n{}: {loaded:?} of {saved:?}", self.host));
         }
         sh.see(&Observation::Started { node: self.host, image: &image });
+        if self.kind == Kind::Stock {
+            let (settings, canary) = (&self.settings, self.canary);
+            let mut around = Surroundings {
+                sh,
+                disk: &mut self.disk,
+                dies_on_commit: &mut self.dies_on_commit,
+                incarnation: self.incarnation,
+                wall_offset: self.wall_offset,
+            };
+            self.stock = Some(Stock::new(self.host, settings, (&image, conf), canary, &mut around));
+            return;
+        }
         let mut process = Process {
             origin: HEAD_START_MS - sh.rng.fixed(self.host as u64) % 100_000,
-            epoch: EpochRegister::new(image.epoch),
+            epoch: EpochRegister::new(self.canary.loaded_epoch(image.epoch)),
             tilt: TiltRegister::default(),
             names: image.records.keys().cloned().collect(),
             monitors: Vec::new(),
@@ -201,7 +233,7 @@ impl Node {
         for (number, record) in image.records.values().enumerate() {
             let seed = sh.rng.fixed(1_000 * self.host as u64 + 100 * u64::from(self.incarnation) + number as u64);
             let env = Env { now, epoch: &process.epoch, tilt: &process.tilt, node: &self.settings };
-            let monitor = Monitor::new(record.clone(), seed, &env);
+            let monitor = Monitor::new(self.canary.loaded(record.clone()), seed, &env);
             let view = monitor.view(&env);
             sh.see(&Observation::Published { node: self.host, master: number, view: &view, epoch: image.epoch });
             process.monitors.push(MonitorSlot { monitor, view, timer: Timer::default(), asked_in: Epoch(0) });
@@ -214,6 +246,7 @@ impl Node {
     /// The process dies. With `silent` its machine lost power, and nobody is told.
     pub fn crash(&mut self, sh: &mut Shared, silent: bool) {
         self.process = None;
+        self.stock = None;
         self.backlog = None;
         self.incarnation += 1;
         self.disk.crash(&mut sh.rng.crash);
@@ -222,7 +255,7 @@ impl Node {
 
     /// Stops the process: the kernel goes on.
     pub fn pause(&mut self) {
-        if self.process.is_some() && self.backlog.is_none() {
+        if self.is_running() && self.backlog.is_none() {
             self.backlog = Some(Vec::new());
         }
     }
@@ -230,7 +263,7 @@ impl Node {
     /// The process goes on: everything that waited happens now, timers before, between or behind messages.
     pub fn resume(&mut self, sh: &mut Shared) {
         let Some(mut backlog) = self.backlog.take() else { return };
-        let is_timer = |happening: &Happening| matches!(happening, Happening::Wake(_));
+        let is_timer = |happening: &Happening| matches!(happening, Happening::Wake(_) | Happening::StockTick);
         match sh.rng.pause.random_range(0..3) {
             0 => backlog.sort_by_key(|happening| !is_timer(happening)),
             1 => backlog.sort_by_key(is_timer),
@@ -255,10 +288,31 @@ impl Node {
             backlog.push(happening);
             return;
         }
+        if let Some(stock) = &mut self.stock {
+            let mut around = Surroundings {
+                sh,
+                disk: &mut self.disk,
+                dies_on_commit: &mut self.dies_on_commit,
+                incarnation: self.incarnation,
+                wall_offset: self.wall_offset,
+            };
+            around.sh.stats.inputs += 1;
+            match happening {
+                Happening::StockTick => stock.tick(&mut around),
+                Happening::Told(conn, tell) => stock.told(&mut around, conn, tell),
+                Happening::Asked(conn, ask) => stock.asked(&mut around, conn, ask),
+                Happening::ForceFailover(master) => stock.force(&mut around, master),
+                Happening::Published(payload) => stock.published(&mut around, &payload),
+                Happening::Wake(_) | Happening::Saved(_) | Happening::RetrySave => {}
+            }
+            return;
+        }
         if self.process.is_none() {
             return;
         }
         match happening {
+            Happening::StockTick => {}
+            Happening::Published(payload) => self.published(&payload),
             Happening::Wake(who) => self.wake(sh, who),
             Happening::Told(conn, tell) => self.told(sh, conn, tell),
             Happening::Asked(conn, ask) => self.asked(sh, conn, ask),
@@ -334,6 +388,10 @@ impl Node {
             sh.net.live.remove(&conn);
             self.process().links.remove(&(who, link));
         }
+        if let (Who::Monitor(master), Tell::Reply(Tag::Info, Reply::Bulk(text))) = (who, &tell) {
+            let from = sh.net.conns[conn].server;
+            sh.see_role(self.host, master, Some(from), text);
+        }
         let local = node_ip(self.host).parse().expect("an address");
         let job = match (who, tell) {
             (Who::Monitor(master), tell) => Job::Monitor(
@@ -369,9 +427,11 @@ impl Node {
     }
 
     fn saved(&mut self, sh: &mut Shared, saved: bool) {
+        let canary = self.canary;
         let process = self.process();
         for (master, rev) in process.store.finish(saved) {
-            process.jobs.push_back(Job::Monitor(master, durable(saved, rev)));
+            let told = saved || canary == Canary::SaveFailureIgnored;
+            process.jobs.push_back(Job::Monitor(master, durable(told, rev)));
         }
         if !saved {
             let retry = sh.now + sh.rng.disk.random_range(100_000..1_000_000);
@@ -408,6 +468,8 @@ impl Node {
         let saved = self.disk.replace(image);
         if saved {
             sh.see(&Observation::Synced { node: self.host, image: &self.disk.synced });
+        } else {
+            sh.see(&Observation::SaveFailed { node: self.host });
         }
         let happening = Happening::Saved(saved);
         sh.push(sh.now + left, Event::Node { node: self.host, incarnation: self.incarnation, happening });
@@ -428,13 +490,16 @@ impl Node {
     fn step_monitor(&mut self, sh: &mut Shared, master: usize, input: Input) {
         let wall = self.wall_offset;
         let process = self.process.as_mut().expect("checked by every entry point");
-        let env = Env { now: process.now(sh, wall), epoch: &process.epoch, tilt: &process.tilt, node: &self.settings };
-        let input = self.canary.input(input, process.monitors[master].asked_in);
+        let never = TiltRegister::default();
+        let tilt = if self.canary == Canary::TiltIgnored { &never } else { &process.tilt };
+        let env = Env { now: process.now(sh, wall), epoch: &process.epoch, tilt, node: &self.settings };
+        let Some(input) = self.canary.input(input, process.monitors[master].asked_in) else { return };
         let forced = matches!(input, Input::Admin { request: AdminRequest::Failover, .. });
         let shown = sh.trace.is_on().then(|| input.clone());
         let mut out = Outbox::default();
         process.monitors[master].monitor.handle(input, &env, &mut out);
-        let outputs: Vec<Output> = out.drain().collect();
+        let mut outputs: Vec<Output> = out.drain().collect();
+        self.canary.outputs(&mut outputs);
         if let Some(shown) = shown {
             sh.trace.monitor(sh.now, self.host, master, &shown, &outputs);
         }

@@ -7,6 +7,7 @@ use sentineld::sentinel::io::{Answer, Input, Reply};
 use sentineld::sentinel::monitor::hello::Hello;
 
 use super::{Job, MonitorSlot, Node, Waiting};
+use crate::canary::Canary;
 use crate::checker::Observation;
 use crate::net::{Ask, ConnId, Tell};
 use crate::world::Shared;
@@ -19,11 +20,7 @@ impl Node {
         let slot = server.replied + server.replies.len() as u64;
         let reply = match command {
             Command::PublishHello(payload) => {
-                if let Some(hello) = Hello::parse(payload.as_bytes()) {
-                    let process = self.process();
-                    let master = process.names.iter().position(|name| *name == hello.master);
-                    process.jobs.extend(master.map(|master| Job::Monitor(master, Input::Hello(hello))));
-                }
+                self.published(&payload);
                 Some(Reply::Integer(1))
             }
             Command::IsMasterDown { host, port, epoch, candidate } => {
@@ -34,6 +31,15 @@ impl Node {
         };
         sh.net.conns[conn].replies.push_back((tag, reply));
         flush(sh, conn);
+    }
+
+    /// A hello comes as a PUBLISH, of a peer or of anybody.
+    pub(super) fn published(&mut self, payload: &str) {
+        if let Some(hello) = Hello::parse(payload.as_bytes()) {
+            let process = self.process();
+            let master = process.names.iter().position(|name| *name == hello.master);
+            process.jobs.extend(master.map(|master| Job::Monitor(master, Input::Hello(hello))));
+        }
     }
 
     pub(super) fn is_master_down(
@@ -56,7 +62,7 @@ impl Node {
         };
         process.last_token += 1;
         let from = ReplyToken(process.last_token);
-        process.tokens.insert(from, Waiting::Voter { conn, slot, master });
+        process.tokens.insert(from, Waiting::Voter { conn, slot, master, candidate: candidate.clone() });
         process.jobs.push_back(Job::Monitor(master, Input::VoteRequest { from, addr, epoch, candidate }));
         None
     }
@@ -67,7 +73,8 @@ impl Node {
             return;
         };
         match (waiting, with) {
-            (Waiting::Voter { conn, slot, master }, Answer::Vote { down, leader, epoch }) => {
+            (Waiting::Voter { conn, slot, master, candidate }, Answer::Vote { down, leader, epoch }) => {
+                let leader = if self.canary == Canary::VotesForAll { leader.map(|_| candidate) } else { leader };
                 let (node, disk) = (self.host, &self.disk.synced);
                 let leader = leader.as_ref();
                 sh.see(&Observation::VoteAnswered { node, master, leader, epoch, disk });

@@ -1,5 +1,6 @@
 //! Scripted hard cases: one quiet world each, and exactly the faults that the case is about.
 
+mod beyond;
 mod disk;
 mod leader_crash;
 mod partition;
@@ -24,7 +25,7 @@ fn quiet() -> World {
 
 fn world(swarm: Swarm) -> World {
     let keep = if std::env::var("SIM_TRACE").is_ok() { Keep::Lines } else { Keep::Nothing };
-    let mut world = World::new(swarm, keep, Canary::None, &[]);
+    let mut world = World::new(swarm, keep, Canary::None, None);
     let started = world.start(Canary::None);
     check(&mut world, started);
     let settled = world.demand_agreement("start");
@@ -54,6 +55,12 @@ fn until(world: &mut World, us: u64, what: &str, mut holds: impl FnMut(&World) -
         let at = world.sh.now;
         check::<()>(world, Err(Violation { rule: "scenario", story: format!("waited in vain for {what}"), at }));
     }
+}
+
+/// Runs until the condition holds, or so long in vain.
+fn reaches(world: &mut World, us: u64, mut holds: impl FnMut(&World) -> bool) -> bool {
+    let reached = world.run_while(us, |world| !holds(world));
+    check(world, reached)
 }
 
 fn pass(world: &mut World, us: u64) {

@@ -1,0 +1,57 @@
+//! failover.md 8.7: a replica that was sent to the new master and never gets there is given up after 10 s, whatever other
+//! replicas do. Stock Sentinels are excepted (R1), unless the whole world is stock.
+
+use std::collections::BTreeMap;
+
+use sentineld::sentinel::event::EventKind;
+
+use super::{Checker, Facts, Observation};
+
+const SECOND: u64 = 1_000_000;
+/// `slave-reconf-timeout` and slack for a process that stands still for less than the TILT trigger.
+const LIMIT_US: u64 = 10 * SECOND + 5 * SECOND;
+/// TILT may last for its whole period, after a stall that caused it.
+const TILT_US: u64 = 45 * SECOND;
+
+/// When a replica has to be done, by node, master and name.
+#[derive(Debug, Default)]
+pub struct ReconfSentEnds(BTreeMap<(usize, usize), BTreeMap<String, u64>>);
+
+impl Checker for ReconfSentEnds {
+    fn rule(&self) -> &'static str {
+        "8.7: reconf_sent ends"
+    }
+
+    fn see(&mut self, seen: &Observation<'_>, facts: &Facts) -> Result<(), String> {
+        match seen {
+            Observation::Started { node, .. } => self.0.retain(|(owner, _), _| owner != node),
+            Observation::Emitted { node, event, .. } if event.kind == EventKind::TiltEntered => {
+                let own = self.0.iter_mut().filter(|((owner, _), _)| owner == node);
+                for deadline in own.flat_map(|(_, replicas)| replicas.values_mut()) {
+                    *deadline = (*deadline).max(facts.now) + TILT_US;
+                }
+            }
+            Observation::Published { node, master, view, .. } => {
+                if facts.is_stock(*node) && facts.limits.first_stock > 0 {
+                    return Ok(());
+                }
+                let sent = self.0.entry((*node, *master)).or_default();
+                let mut still = BTreeMap::new();
+                for replica in &view.replicas {
+                    if !replica.instance.flags.split(',').any(|flag| flag == "reconf_sent") {
+                        continue;
+                    }
+                    let name = &replica.instance.name;
+                    let deadline = sent.get(name).copied().unwrap_or(facts.now + LIMIT_US);
+                    if facts.now > deadline {
+                        return Err(format!("n{node} waits for {name} of m{master} for ever"));
+                    }
+                    still.insert(name.clone(), deadline);
+                }
+                *sent = still;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,119 @@
+//! What stock does not do (beyond.md B1, B5, B6, B7): each case is run with the switch at stock's value, where it has to
+//! fail, and with the default.
+
+use sentineld::sentinel::policy::{Election, MasterPolicy, Masterless, Policies, StaleReplicaPromotion, TiltMode};
+
+use super::{FOR_GOOD, MS, SECOND, named_by, pass, reaches, world};
+use crate::swarm::Swarm;
+use crate::world::World;
+
+fn with(swarm: Swarm, policies: &Policies) -> World {
+    let mut world = world(swarm);
+    for node in &mut world.nodes {
+        node.settings.policies = policies.clone();
+    }
+    world
+}
+
+fn defaults(change: MasterPolicy) -> Policies {
+    Policies { defaults: change, ..Policies::default() }
+}
+
+fn all_moved(world: &World) -> bool {
+    world.nodes.iter().all(|node| named_by(world, node.host) != Some(0))
+}
+
+/// The master dies while all Sentinels stand still for longer than replicas may be stale.
+fn late_observers(policies: &Policies) -> bool {
+    let mut world = with(Swarm::quiet(21), policies);
+    for node in 0..3 {
+        world.pause_node(node, 20 * SECOND);
+    }
+    pass(&mut world, SECOND);
+    world.kill_server(0, false, FOR_GOOD);
+    pass(&mut world, 19 * SECOND);
+    reaches(&mut world, 40 * SECOND, all_moved)
+}
+
+/// beyond.md B1
+#[test]
+fn late_observers_still_replace_the_master() {
+    assert!(late_observers(&Policies::default()));
+    let never = StaleReplicaPromotion::Never;
+    assert!(!late_observers(&defaults(MasterPolicy { stale_replica_promotion: never, ..MasterPolicy::default() })));
+}
+
+/// Seeds of which every Sentinel follows the new master within down-after and a second, of kills on a slow network.
+fn quick_elections(policies: &Policies) -> usize {
+    let quick = |seed: &u64| {
+        let swarm = Swarm {
+            sentinels: 5,
+            quorum: 3,
+            latency_us: 10_000,
+            jitter_us: 80_000,
+            failover_timeout_ms: 20_000,
+            ..Swarm::quiet(*seed)
+        };
+        let mut world = with(swarm, policies);
+        world.kill_server(0, false, FOR_GOOD);
+        reaches(&mut world, 2_600 * MS, all_moved)
+    };
+    (1..=12).filter(quick).count()
+}
+
+/// beyond.md B5
+#[test]
+fn elections_are_fast_and_certain() {
+    let fast = quick_elections(&Policies::default());
+    let stock = quick_elections(&defaults(MasterPolicy { election: Election::Stock, ..MasterPolicy::default() }));
+    assert!(fast == 12 && stock < 12, "{fast} and with stock's rule {stock} of 12");
+}
+
+/// Somebody makes the master a replica of one of its replicas: nobody is master. It may take an INFO period of 10 s until
+/// that is noticed; from then on it is down-after and 7 s.
+fn demoted(policies: &Policies) -> bool {
+    let mut world = with(Swarm::quiet(23), policies);
+    let address = (world.servers[1].ip.clone(), world.servers[1].port);
+    world.servers[0].demote(address, world.sh.now);
+    reaches(&mut world, 18 * SECOND, |world| world.servers.iter().any(|server| server.upstream.is_none()))
+}
+
+/// beyond.md B6
+#[test]
+fn a_group_without_a_master_gets_one() {
+    assert!(demoted(&Policies::default()));
+    assert!(!demoted(&defaults(MasterPolicy { masterless: Masterless::Stock, ..MasterPolicy::default() })));
+}
+
+/// The master dies while all Sentinels stand still for 5 s.
+fn stalled(policies: &Policies) -> bool {
+    let mut world = with(Swarm { tilt_ms: 30_000, ..Swarm::quiet(24) }, policies);
+    for node in 0..3 {
+        world.pause_node(node, 5 * SECOND);
+    }
+    pass(&mut world, SECOND);
+    world.kill_server(0, false, FOR_GOOD);
+    pass(&mut world, 4 * SECOND);
+    reaches(&mut world, 5 * SECOND, all_moved)
+}
+
+/// beyond.md B7
+#[test]
+fn a_stall_costs_a_stall() {
+    assert!(stalled(&Policies::default()));
+    assert!(!stalled(&Policies { tilt: TiltMode::Stock, ..Policies::default() }));
+}
+
+/// beyond.md B7, I23: wall clocks that jump by an hour change nothing.
+#[test]
+fn wall_jumps_change_nothing() {
+    let mut world = with(Swarm::quiet(25), &Policies::default());
+    for jump in [3_600_000, 0, 7_200_000] {
+        for node in &mut world.nodes {
+            node.wall_offset = jump;
+        }
+        pass(&mut world, 20 * SECOND);
+    }
+    assert_eq!((world.sh.stats.tilts, world.sh.stats.elections), (0, 0));
+    assert_eq!(named_by(&world, 0), Some(0));
+}
