@@ -17,7 +17,7 @@ STOCK := $(TARGET)/stock
 export CARGO_TARGET_DIR := $(TARGET)
 export STOCK_BIN_DIR := $(STOCK)
 
-.PHONY: all program demo test sim install lint clean stock
+.PHONY: all program demo test sim faults mixed install lint clean stock network
 
 all: program
 
@@ -29,13 +29,21 @@ demo: stock program
 	SENTINELD_BIN=$(PROGRAM) $(TARGET)/debug/examples/demo $(ARGS)
 
 # The demo runs once more at the end, with the program as it would be installed: it ends with 0 or make fails.
-test: stock
+test: stock network
 	$(CARGO) test --locked
 	$(MAKE) demo
 
 # Simulated worlds, SEEDS of them from FIRST on; each failure prints how to replay it.
 sim:
 	SIM_SEEDS=$(SEEDS) SIM_FIRST=$(FIRST) $(CARGO) test --locked --test sim seeds_hold_every_invariant -- --nocapture
+
+# 200 kills instead of 20.
+faults: stock network
+	FAULTS_KILLS=200 $(CARGO) test --locked --test faults -- --nocapture
+
+# Every mix of three Sentinels of both kinds, 20 times.
+mixed: stock
+	MIXED_RUNS=20 $(CARGO) test --locked --test e2e mixed -- --nocapture
 
 lint:
 	$(CARGO) fmt --check
@@ -51,3 +59,6 @@ clean:
 
 stock:
 	@sh tests/stock.sh $(STOCK)
+
+network:
+	@sh tests/network.sh

@@ -1,4 +1,6 @@
 //! Sentinels of both kinds watch the same master (failover.md 198, 200).
+//!
+//! Once each; `MIXED_RUNS=20`, which `make mixed` sets, repeats every case that often.
 
 use std::time::Instant;
 
@@ -27,10 +29,19 @@ fn one_stock_and_two_of_ours_led_by_ours() {
     led_by_the_first(&[Kind::under_test(), Kind::Stock, Kind::under_test()]);
 }
 
+/// As often as asked for, each time with new processes.
+fn led_by_the_first(kinds: &[Kind]) {
+    let runs = std::env::var("MIXED_RUNS").map_or(1, |runs| runs.parse::<u32>().expect("MIXED_RUNS is a number"));
+    for run in 1..=runs {
+        led_once(kinds);
+        println!("{kinds:?}: {run} of {runs}");
+    }
+}
+
 /// The first is elected by the others and fails over; then the last does, on command.
 ///
 /// The others have a quorum that three Sentinels cannot reach: they detect, confirm, vote and follow, and never lead.
-fn led_by_the_first(kinds: &[Kind]) {
+fn led_once(kinds: &[Kind]) {
     let quorum = |place: usize| if place == 0 { 2 } else { 4 };
     let sentinels = kinds.iter().enumerate().map(|(place, &kind)| (kind, quorum(place))).collect();
     let mut cluster = Cluster::start(&Plan { sentinels, ..Plan::three(Kind::Stock) });

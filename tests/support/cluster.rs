@@ -213,11 +213,13 @@ const CLUSTERS: usize = 2;
 static RUNNING: Mutex<usize> = Mutex::new(0);
 static ENDED: Condvar = Condvar::new();
 
+/// One of the few places for a cluster; given back when it is dropped.
 #[derive(Debug)]
-struct Permit;
+pub(crate) struct Permit;
 
 impl Permit {
-    fn take() -> Permit {
+    /// Waits for a place.
+    pub(crate) fn take() -> Permit {
         let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         let mut running =
             ENDED.wait_while(running, |running| *running >= CLUSTERS).unwrap_or_else(PoisonError::into_inner);

@@ -34,7 +34,11 @@ pub(crate) struct Recorder {
 impl Recorder {
     /// Subscribes to everything at `port`; nothing that is published after this call is missed.
     pub(crate) fn attach(&mut self, port: u16) {
-        let mut client = Client::connect(port).expect("a started Sentinel accepts connections");
+        self.attach_to(Client::connect(port).expect("a started Sentinel accepts connections"));
+    }
+
+    /// The same over a connection that is there already.
+    pub(crate) fn attach_to(&mut self, mut client: Client) {
         let confirmed = client.call(&["PSUBSCRIBE", "*"]).expect("a Sentinel answers");
         assert_eq!(confirmed.items().first().and_then(|kind| kind.text()), Some("psubscribe"));
         client.set_timeout(None).expect("the socket is open");

@@ -56,7 +56,11 @@ pub(crate) struct Client {
 impl Client {
     /// Connects to a port of 127.0.0.1.
     pub(crate) fn connect(port: u16) -> io::Result<Client> {
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Client::connect_to(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+
+    /// Connects to any address.
+    pub(crate) fn connect_to(addr: SocketAddr) -> io::Result<Client> {
         let stream = TcpStream::connect_timeout(&addr, TIMEOUT)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_nodelay(true)?;
