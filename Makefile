@@ -17,7 +17,7 @@ STOCK := $(TARGET)/stock
 export CARGO_TARGET_DIR := $(TARGET)
 export STOCK_BIN_DIR := $(STOCK)
 
-.PHONY: all program demo test sim faults mixed install lint clean stock network
+.PHONY: all program demo test sim faults mixed coverage-of-spec install lint clean stock network
 
 all: program
 
@@ -44,6 +44,10 @@ faults: stock network
 # Every mix of three Sentinels of both kinds, 20 times.
 mixed: stock
 	MIXED_RUNS=20 $(CARGO) test --locked --test e2e mixed -- --nocapture
+
+# Line by line, which entries of the checklists in tests/spec have a test that quotes them.
+coverage-of-spec:
+	$(CARGO) test --locked --quiet --test coverage -- --nocapture every_line
 
 lint:
 	$(CARGO) fmt --check

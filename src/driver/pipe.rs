@@ -410,6 +410,17 @@ mod tests {
         });
     }
 
+    /// failover.md 32
+    #[test]
+    fn a_connection_leaves_from_the_source_that_was_named() {
+        on_control_thread(async {
+            let mut rig = Rig::new(16).await;
+            let (addr, source) = (rig.addr(), IpAddr::from([127, 0, 0, 2]));
+            rig.links.connect(LINK, &addr, Channel::Command, Some(source));
+            assert_eq!(rig.accept().await.peer_addr().expect("connected").ip(), source);
+        });
+    }
+
     #[test]
     fn a_lost_connection_says_so_once_and_after_all_replies() {
         on_control_thread(async {

@@ -59,3 +59,32 @@ impl fmt::Display for Addr {
 pub fn join_host_port(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sentinel::id::RunId;
+
+    /// failover.md 7
+    #[test]
+    fn equal_are_port_and_either_ip_or_name() {
+        let named = |host: &str, ip: &str, port| Addr { ip: ip.parse().ok(), ..Addr::new(host, port) };
+        assert!(Addr::new("10.0.0.1", 1).same_as(&named("db.example", "10.0.0.1", 1)));
+        assert!(named("db.example", "10.0.0.1", 1).same_as(&named("DB.example", "10.0.0.2", 1)));
+        assert!(named("db.example", "", 1).same_as(&named("DB.example", "", 1)));
+        assert!(!named("db.example", "", 1).same_as(&named("other.example", "", 1)), "unknown ips are not equal");
+        assert!(!Addr::new("10.0.0.1", 1).same_as(&Addr::new("10.0.0.1", 2)));
+        assert!(!Addr::new("10.0.0.1", 1).same_as(&Addr::new("10.0.0.2", 1)));
+    }
+
+    /// failover.md 6, 197
+    #[test]
+    fn keys_are_what_others_are_shown() {
+        let mut node = NodeSettings::new(RunId::from("me"));
+        let named = Addr { ip: "10.0.0.1".parse().ok(), ..Addr::new("db.example", 6380) };
+        assert_eq!(named.key(&node), "10.0.0.1:6380");
+        assert_eq!(Addr::new("::1", 6380).key(&node), "[::1]:6380");
+        node.announce_hostnames = true;
+        assert_eq!(named.key(&node), "db.example:6380");
+    }
+}

@@ -115,3 +115,52 @@ impl fmt::Display for Event {
         write!(f, "{} {}", self.kind.name(), self.payload)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// failover.md 191
+    #[test]
+    fn debug_events_are_logged_only() {
+        let published = |kind| Event::new(kind, "x").is_published();
+        assert!(!published(EventKind::CommandLinkReconnection) && !published(EventKind::PubSubLinkReconnection));
+        let others = EventKind::ALL.iter().filter(|kind| kind.level() != Level::Debug);
+        assert!(others.copied().all(published));
+    }
+
+    /// failover.md 193, 196: nothing of older versions' vocabulary, nor lines that are not events.
+    #[test]
+    fn no_event_has_a_name_that_only_history_knows() {
+        let historical = [
+            "-dup-sentinel",
+            "+failover-detected",
+            "no-good-slave",
+            "selected-slave",
+            "failover-state-send-slaveof-noone",
+            "failover-end",
+            "failover-end-for-timeout",
+            "+failover-triggered",
+            "+failover-state-wait-start",
+            "+failover-takedown",
+            "-failover-abort-master-is-back",
+            "-failover-abort-x-sdown",
+            "-failover-abort-race",
+            "-promotion-timeout",
+            "-slave-reconf-undo",
+            "+demote-old-slave",
+            "-demote-flag-cleared",
+            "+redirect-to-master",
+            "-slave-restart-as-master",
+            "+cmd-link",
+            "-cmd-link",
+            "+pubsub-link",
+            "-pubsub-link",
+        ];
+        for kind in EventKind::ALL {
+            let name = kind.name();
+            assert!(!historical.contains(&name), "{name}");
+            assert!(name.starts_with(['+', '-']) && !name.contains(' '), "{name} is a name with a sign");
+        }
+    }
+}

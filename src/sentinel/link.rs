@@ -248,14 +248,6 @@ pub enum WantsPubSub {
     No,
 }
 
-/// The smaller of two deadlines that may not exist.
-pub fn earlier(a: Option<Millis>, b: Option<Millis>) -> Option<Millis> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
-}
-
 /// Whether a deadline has come.
 pub fn is_due(at: Option<Millis>, now: Millis) -> bool {
     at.is_some_and(|at| at <= now)

@@ -1,5 +1,8 @@
 //! One remote Sentinel, shared by every master that knows it.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
@@ -347,7 +350,9 @@ impl Peer {
     }
 
     fn moved(&mut self, addr: Addr, now: Millis, out: &mut PeerOutbox) {
-        if self.addr != addr {
+        // A look-up without an answer takes nothing away: the last good address stays, and so does the connection.
+        let unanswered = addr.ip.is_none() && self.addr.host == addr.host && self.addr.port == addr.port;
+        if self.addr != addr && !unanswered {
             self.addr = addr;
             self.close(now, out);
             self.link.allow_attempt();

@@ -250,7 +250,7 @@ async fn counts_usable_sentinels() {
     }
 }
 
-/// 69 to 74, 78 to 82
+/// 69 to 74, 78 to 82; failover.md 107, 108, 109, 122
 #[tokio::test]
 async fn answers_other_sentinels() {
     let world = World::new();
@@ -398,6 +398,7 @@ async fn tells_about_the_process() {
     view.odown_since = Some(world.now());
     publish.send_replace(Arc::new(view));
     assert!(info(&mut client, " sentinel").await.contains(&of("odown")));
+    // failover.md 188
     world.tilt.enter(world.now(), Millis(0), 30_000);
     assert!(info(&mut client, " sentinel").await.contains("sentinel_tilt:1\r\nsentinel_tilt_since_seconds:0\r\n"));
     for line in [

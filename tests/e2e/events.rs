@@ -1,4 +1,4 @@
-//! What a failover looks like to those who subscribe (failover.md 11 and 12.1).
+//! What a failover looks like to those who subscribe (failover.md, sections 11 and 12.1).
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

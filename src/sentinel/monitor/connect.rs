@@ -12,7 +12,7 @@ use crate::sentinel::command::Command;
 use crate::sentinel::event::{Event, EventKind, Level};
 use crate::sentinel::id::LinkId;
 use crate::sentinel::io::{Channel, LinkError, Outbox, Output, Reply, Tag};
-use crate::sentinel::link::{PingReply, WantsPubSub, earlier, is_due};
+use crate::sentinel::link::{PingReply, WantsPubSub, is_due};
 use crate::sentinel::time::{FAST_INFO_PERIOD, Millis};
 
 /// INFO to the promoted replica until it says that it is master, ms (failover.md 12.3, S8).
@@ -68,14 +68,22 @@ impl Monitor {
         if !server.link.health.connected || server.infos_outstanding > 0 || !server.link.has_room() {
             return None;
         }
-        let Some(last) = server.info_at else { return Some(env.now.mono) };
+        // An answer that is no INFO is not repeated at the speed of the network.
+        let refused = server.info_refused_at.map(|at| at + FAST_INFO_PERIOD);
+        let due = self.info_wanted_at(who, server, env);
+        Some(refused.map_or(due, |not_before| due.max(not_before)))
+    }
+
+    fn info_wanted_at(&self, who: &ServerId, server: &Server, env: &Env<'_>) -> Millis {
+        let Some(last) = server.info_at else { return env.now.mono };
         let correction = match who {
             ServerId::Replica(key) => {
                 self.replicas.get(key).and_then(|replica| correction_due_at(replica, env)).filter(|at| *at > last)
             }
             ServerId::Master => None,
         };
-        earlier(earlier(Some(last + self.info_period(who, env) + 1), server.info_wanted_at), correction)
+        let periodic = last + self.info_period(who, env) + 1;
+        [server.info_wanted_at, correction].into_iter().flatten().fold(periodic, Millis::min)
     }
 
     fn info_period(&self, who: &ServerId, env: &Env<'_>) -> u64 {
@@ -232,9 +240,12 @@ impl Monitor {
             Tag::Publish => server.hello.answered(value, env),
             Tag::Info => {
                 server.infos_outstanding = server.infos_outstanding.saturating_sub(1);
-                if let Reply::Bulk(text) = value {
-                    self.on_info(&who, text, env, out);
-                }
+                let Reply::Bulk(text) = value else {
+                    server.info_refused_at = Some(now);
+                    return;
+                };
+                server.info_refused_at = None;
+                self.on_info(&who, text, env, out);
             }
             Tag::Ignored | Tag::Ask => {}
         }

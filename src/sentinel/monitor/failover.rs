@@ -5,7 +5,7 @@
 //! | `Idle` | ODOWN, the delay after the last attempt and a disk that works, or an operator | `+new-epoch`, `+try-failover` | `WaitStart` |
 //! | `WaitStart` | own vote on disk, and a majority of votes (none if forced) | `+elected-leader`, `+failover-state-select-slave` | `SelectReplica` |
 //! | | the election cannot be won, or timed out | `-failover-abort-not-elected` | `Idle` |
-//! | `SelectReplica` | nothing | `+selected-slave`, `+failover-state-send-slaveof-noone` | `SendReplicaofNoOne` |
+//! | `SelectReplica` | INFO that replicas owe, for a moment, if none is fit | `+selected-slave`, `+failover-state-send-slaveof-noone` | `SendReplicaofNoOne` |
 //! | | no replica is fit | `-failover-abort-no-good-slave` | `Idle` |
 //! | `SendReplicaofNoOne` | a connection to the chosen one | `+failover-state-wait-promotion` | `WaitPromotion` |
 //! | `WaitPromotion` | INFO `role:master`, then the new address on disk | `+promoted-slave`, `+failover-state-reconf-slaves` | `ReconfReplicas` |
@@ -159,6 +159,8 @@ impl Failover {
     }
 }
 
+/// How long after ODOWN the choice waits for INFO that replicas were asked for, ms, if none is fit without it.
+const INFO_PATIENCE: u64 = 1_000;
 /// How long replicas that do not answer are waited for before a stale one is promoted, ms, at least.
 const MIN_STALE_WAIT: u64 = 10_000;
 
@@ -194,6 +196,7 @@ impl Monitor {
     pub(super) fn advance_at(&self) -> Option<Millis> {
         match &self.failover.state {
             FailoverState::WaitStart { until, .. } => Some(*until + 1),
+            FailoverState::SelectReplica { .. } => self.odown.map(|since| since + INFO_PATIENCE),
             FailoverState::SendReplicaofNoOne { since, .. }
             | FailoverState::WaitPromotion { since, saving: None, .. }
             | FailoverState::ReconfReplicas { since, .. } => Some(self.step_times_out_at(*since)),
@@ -237,6 +240,14 @@ impl Monitor {
         chosen.map(str::to_owned)
     }
 
+    /// Whether a replica that was asked for INFO when its master went down may still answer. An election among few is
+    /// over before that, and INFO from before the failure may be too old to choose by; stock's ticks leave it the time.
+    fn replicas_are_asked(&self, env: &Env<'_>) -> bool {
+        let in_time = self.odown.is_some_and(|since| env.now.mono.since(since) < INFO_PATIENCE);
+        let asked = |replica: &Replica| replica.server.infos_outstanding > 0 && replica.server.sdown.is_none();
+        in_time && self.replicas.values().any(asked)
+    }
+
     fn master_state(&self) -> MasterState {
         MasterState { sdown: self.master.sdown, down_after: self.spec.down_after }
     }
@@ -271,6 +282,9 @@ impl Monitor {
 
     fn select_replica(&mut self, epoch: Epoch, env: &Env<'_>, out: &mut Outbox) -> bool {
         let fresh = self.best_replica(env);
+        if fresh.is_none() && self.replicas_are_asked(env) {
+            return false;
+        }
         let is_stale = fresh.is_none();
         let Some(promoted) = fresh.or_else(|| self.best_stale_replica(env)) else {
             self.abort(EventKind::AbortNoGoodReplica, env, out);

@@ -66,6 +66,8 @@ pub struct Server {
     pub info_wanted_at: Option<Millis>,
     /// INFOs without reply.
     pub infos_outstanding: u32,
+    /// When INFO was last answered with something else than INFO, if the last answer was that.
+    pub info_refused_at: Option<Millis>,
     /// The pace of its hellos.
     pub hello: HelloPace,
 }
@@ -112,6 +114,7 @@ impl Server {
             info: None,
             info_wanted_at: None,
             infos_outstanding: 0,
+            info_refused_at: None,
             hello: HelloPace::new(now),
         }
     }

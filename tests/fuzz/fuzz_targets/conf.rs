@@ -1,0 +1,14 @@
+//! The fuzz target `conf`: see ../bodies.rs.
+
+#![no_main]
+#![allow(dead_code, reason = "each target uses one body")]
+
+#[path = "../bodies.rs"]
+mod bodies;
+#[path = "../monitor_ops.rs"]
+mod monitor_ops;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let body = bodies::BODIES.iter().find(|(name, _)| *name == "conf").expect("named above").1;
+    body(data);
+});
