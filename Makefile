@@ -6,7 +6,7 @@ CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 # For the demo: `make demo ARGS=--stock` runs it with redis-sentinel.
 ARGS ?=
-# For `make sim`.
+# For `make sim`, and for the simulation in `make test`.
 SEEDS ?= 2000
 FIRST ?= 1
 
@@ -30,12 +30,12 @@ demo: stock program
 
 # The demo runs once more at the end, with the program as it would be installed: it ends with 0 or make fails.
 test: stock network
-	$(CARGO) test --locked
+	SIM_SEEDS=$(SEEDS) SIM_SECONDS=120 $(CARGO) test --locked
 	$(MAKE) demo
 
 # Simulated worlds, SEEDS of them from FIRST on; each failure prints how to replay it.
 sim:
-	SIM_SEEDS=$(SEEDS) SIM_FIRST=$(FIRST) $(CARGO) test --locked --test sim seeds_hold_every_invariant -- --nocapture
+	SIM_SEEDS=$(SEEDS) SIM_FIRST=$(FIRST) SIM_SECONDS=120 $(CARGO) test --locked --test sim seeds_hold_every_invariant -- --nocapture
 
 # 200 kills instead of 20.
 faults: stock network
