@@ -9,6 +9,7 @@ mod failover;
 mod hello;
 mod info;
 mod links;
+mod view;
 mod vote;
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use sentineld::sentinel::addr::Addr;
 use sentineld::sentinel::event::{Event, EventKind};
 use sentineld::sentinel::id::{Epoch, RunId};
 use sentineld::sentinel::monitor::record::{MasterRecord, MasterSpec};
-use sentineld::sentinel::monitor::view::{InstanceView, MasterView, ReplicaView, SentinelView, ServerView};
+use sentineld::sentinel::monitor::view::MasterView;
 use sentineld::sentinel::time::{Millis, Periods};
 
 use crate::canary::Canary;
@@ -29,6 +30,7 @@ use crate::checker::{Observation, Weakness};
 use crate::disk::{Disk, Image};
 use crate::net::{ConnId, Host};
 use crate::world::{self, Shared};
+use view::{instance, server_view};
 
 /// So that 0 can mean never, as in stock.
 const HEAD_START_MS: u64 = 1_000_000;
@@ -492,117 +494,5 @@ impl Master {
         let (peer, master) = (&self.peers[peer], &self.servers[0].addr);
         let (host, port) = (&peer.addr.host, peer.addr.port);
         format!("sentinel {} {host} {port} @ {} {} {}", peer.id, self.spec.name, master.host, master.port)
-    }
-
-    fn view(&self, now: u64) -> MasterView {
-        let current = self.current();
-        let in_progress = (self.state != State::None).then_some("failover_in_progress");
-        let flags = |server: usize| {
-            let seen = &self.servers[server];
-            let flags = [
-                seen.sdown_since.map(|_| "s_down"),
-                (server == 0 && self.odown_since != 0).then_some("o_down"),
-                Some(if server == 0 { "master" } else { "slave" }),
-                (seen.link.cc.is_none() || seen.link.pc.is_none()).then_some("disconnected"),
-                in_progress.filter(|_| server == 0),
-                (self.promoted == Some(server)).then_some("promoted"),
-                match seen.reconf {
-                    Reconf::None => None,
-                    Reconf::Sent => Some("reconf_sent"),
-                    Reconf::InProgress => Some("reconf_inprog"),
-                    Reconf::Done => Some("reconf_done"),
-                },
-                (server == 0 && self.forced).then_some("force_failover"),
-            ];
-            flags.into_iter().flatten().collect::<Vec<_>>().join(",")
-        };
-        let seen = |server: usize, name: String| {
-            let it = &self.servers[server];
-            instance(&it.addr, name, &it.link, it.sdown_since, &flags(server))
-        };
-        let replica = |server: usize| {
-            let it = &self.servers[server];
-            let (master_host, master_port) = it.master.clone().unwrap_or(("?".to_owned(), 0));
-            ReplicaView {
-                instance: seen(server, it.key()),
-                server: server_view(it),
-                master_link_down: it.link_down,
-                master_link_up: it.link_up,
-                master_host,
-                master_port,
-                priority: it.priority,
-                offset: it.offset,
-                announced: true,
-            }
-        };
-        let peer = |peer: &PeerSeen| {
-            let flags = [
-                peer.sdown_since.map(|_| "s_down"),
-                Some("sentinel"),
-                peer.link.cc.is_none().then_some("disconnected"),
-                peer.down.then_some("master_down"),
-            ];
-            let flags = flags.into_iter().flatten().collect::<Vec<_>>().join(",");
-            SentinelView {
-                instance: instance(&peer.addr, peer.id.to_string(), &peer.link, peer.sdown_since, &flags),
-                last_hello: Millis(now),
-                voted_leader: peer.leader.clone(),
-                voted_epoch: peer.leader_epoch,
-            }
-        };
-        MasterView {
-            at: Millis(now),
-            instance: seen(0, self.spec.name.to_string()),
-            current_host: current.host.to_string(),
-            current_port: current.port,
-            failover_state: self.state.name(),
-            odown_since: (self.odown_since != 0).then_some(Millis(self.odown_since)),
-            config_epoch: self.config_epoch,
-            leader_epoch: self.leader_epoch,
-            server: server_view(&self.servers[0]),
-            replicas: (1..self.servers.len()).map(replica).collect(),
-            sentinels: self.peers.iter().map(peer).collect(),
-            ..self.view.clone()
-        }
-    }
-}
-
-impl State {
-    fn name(self) -> Option<&'static str> {
-        match self {
-            State::None => None,
-            State::WaitStart => Some("wait_start"),
-            State::SelectReplica => Some("select_slave"),
-            State::SendReplicaofNoOne => Some("send_slaveof_noone"),
-            State::WaitPromotion => Some("wait_promotion"),
-            State::ReconfReplicas => Some("reconf_slaves"),
-            State::UpdateConfig => Some("update_config"),
-        }
-    }
-}
-
-fn instance(addr: &Addr, name: String, link: &Link, sdown: Option<u64>, flags: &str) -> InstanceView {
-    InstanceView {
-        name,
-        host: addr.host.to_string(),
-        port: addr.port,
-        run_id: String::new(),
-        flags: flags.to_owned(),
-        pending_commands: u64::from(link.pending),
-        refcount: 1,
-        ping_pending_since: (link.act_ping != 0).then_some(Millis(link.act_ping)),
-        last_available: Millis(link.last_avail),
-        last_pong: Millis(link.last_pong),
-        sdown_since: sdown.map(Millis),
-        down_after: 0,
-    }
-}
-
-fn server_view(server: &Server) -> ServerView {
-    ServerView {
-        role_reported: if server.is_master { "master" } else { "slave" },
-        role_reported_at: Millis(server.role_at),
-        info_at: (server.info_at != 0).then_some(Millis(server.info_at)),
-        info: None,
     }
 }
