@@ -350,10 +350,14 @@ impl Peer {
     }
 
     fn moved(&mut self, addr: Addr, now: Millis, out: &mut PeerOutbox) {
-        // A look-up without an answer takes nothing away: the last good address stays, and so does the connection.
-        let unanswered = addr.ip.is_none() && self.addr.host == addr.host && self.addr.port == addr.port;
-        if self.addr != addr && !unanswered {
-            self.addr = addr;
+        let same_name = self.addr.host == addr.host && self.addr.port == addr.port;
+        // A look-up without an answer takes nothing away: the last good address stays.
+        if self.addr == addr || (same_name && addr.ip.is_none()) {
+            return;
+        }
+        self.addr = addr;
+        // A name with several addresses gives another one each time; a connection that works is not closed for that.
+        if !(same_name && self.link.health.local.is_some()) {
             self.close(now, out);
             self.link.allow_attempt();
         }

@@ -26,7 +26,7 @@ const DOCUMENTS: &[Document] = &[
 ];
 
 const SCRIPTS: &str = "notification and client-reconfig scripts are not run yet";
-const PROCESSES: &str = "needs real processes of both kinds: tests/e2e";
+const OTHER_VERSIONS: &str = "only 7.0.15 is at hand: tests/e2e/mixed.rs shows it for that";
 const COORDINATED: &str = "SENTINEL FAILOVER has no COORDINATED form yet";
 
 /// Lines of failover.md that belong to a later milestone. One that has a test by now is named in the report: it must
@@ -40,9 +40,7 @@ const LATER: &[(usize, &str)] = &[
     (180, COORDINATED),
     (181, COORDINATED),
     (192, SCRIPTS),
-    (199, PROCESSES),
-    (201, PROCESSES),
-    (202, PROCESSES),
+    (201, OTHER_VERSIONS),
 ];
 
 /// What the tests say of one document.
