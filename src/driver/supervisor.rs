@@ -23,6 +23,7 @@ use crate::sentinel::addr::Addr;
 use crate::sentinel::event::{Event, EventKind, Level};
 use crate::sentinel::id::{Epoch, MasterName, Rev, RunId};
 use crate::sentinel::io::{Answer, Input};
+use crate::sentinel::monitor::admin::SAVE_FAILED;
 use crate::sentinel::monitor::record::{MasterRecord, MasterSpec};
 use crate::sentinel::node::{NodeNotice, PeerRegistry, Routed};
 use crate::sentinel::peer::PeerInput;
@@ -43,8 +44,6 @@ pub const ACKS: usize = 256;
 const GUARD_PERIOD: u64 = 1_000;
 /// A monitor that failed starts again after this long, so that one that fails at once does not spin.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
-
-const SAVE_FAILED: &str = "ERR Failed to save config file. Check server logs.";
 
 /// A client that waits for an answer.
 pub type Asker = oneshot::Sender<Answered>;

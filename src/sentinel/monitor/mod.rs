@@ -19,8 +19,6 @@ pub mod view;
 pub mod vote;
 
 #[cfg(test)]
-mod beyond_tests;
-#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,5 @@
 //! What stock does not do (beyond.md), with the switch at its default and at stock's value.
 
-use super::tests::{Bench, MASTER, OTHER_REPLICA, PEER_A, REPLICA};
 use super::*;
 use crate::sentinel::policy::{MasterPolicy, Masterless, Policies, StaleReplicaPromotion};
 

@@ -1,0 +1,101 @@
+//! Connections, their pace, and what counts as a sign of life.
+
+use super::*;
+
+/// failover.md 13, 14, 16, 17, 33
+#[test]
+fn greets_a_server_as_stock_does() {
+    let bench = Bench::new();
+    let sent = bench.sent_to(MASTER);
+    let expected = [
+        "CLIENT SETNAME sentinel-11111111-cmd",
+        "PING",
+        "CLIENT SETNAME sentinel-11111111-pubsub",
+        "SUBSCRIBE __sentinel__:hello",
+        "INFO",
+    ];
+    assert_eq!(sent[..5], expected);
+}
+
+/// failover.md 18
+#[test]
+fn authenticates_with_a_password_only() {
+    let greeting = |user: Option<&str>, password: Option<&str>| {
+        let bench = Bench::with(|record, _| {
+            record.spec.auth_user = user.map(str::to_owned);
+            record.spec.auth_pass = password.map(|password| Secret::from(password.as_bytes()));
+        });
+        bench.sent_to(MASTER)[0].clone()
+    };
+    assert_eq!(greeting(None, Some("pw")), "AUTH pw");
+    assert_eq!(greeting(Some("bob"), Some("pw")), "AUTH bob pw");
+    assert_eq!(greeting(Some("bob"), None), "CLIENT SETNAME sentinel-11111111-cmd");
+}
+
+/// failover.md 28
+#[test]
+fn renames_command_words_but_not_subcommands() {
+    let bench = Bench::with(|record, _| {
+        record.spec.renames.insert("CLIENT".to_owned(), "CLIENTX".to_owned());
+        record.spec.renames.insert("INFO".to_owned(), "INFOX".to_owned());
+    });
+    let sent = bench.sent_to(MASTER);
+    assert!(sent.contains(&"CLIENTX SETNAME sentinel-11111111-cmd".to_owned()), "{sent:?}");
+    assert!(sent.contains(&"INFOX".to_owned()));
+}
+
+/// failover.md 36, 38, 42
+#[test]
+fn keeps_stock_s_pace_with_a_healthy_master() {
+    let mut bench = Bench::new();
+    bench.run(1_000);
+    bench.seen.clear();
+    bench.run(100_000);
+    let sent = bench.sent_to(MASTER);
+    let count = |word: &str| sent.iter().filter(|command| command.starts_with(word)).count();
+    assert!((95..=101).contains(&count("PING")), "{}", count("PING"));
+    assert!((9..=10).contains(&count("INFO")), "{}", count("INFO"));
+    assert!((48..=51).contains(&count("PUBLISH")), "{}", count("PUBLISH"));
+}
+
+/// failover.md 34
+#[test]
+fn new_credentials_rebuild_the_links() {
+    let mut bench = Bench::with_peers();
+    let change = SpecChange::AuthPass(Some(Secret::from(&b"pw"[..])));
+    bench.admin(AdminRequest::Set(vec![SetOption { shown: "auth-pass ******".to_owned(), change }]));
+    bench.run(1_100);
+    assert_eq!(bench.sent_to(MASTER).iter().filter(|command| *command == "AUTH pw").count(), 2);
+    assert_eq!(bench.sent_to(REPLICA).iter().filter(|command| *command == "AUTH pw").count(), 2);
+}
+
+/// failover.md 94, 95, 96
+#[test]
+fn only_some_replies_are_signs_of_life() {
+    use crate::sentinel::link::PingReply;
+    let error = |text: &str| PingReply::of(&Reply::Error(text.as_bytes().into()));
+    assert_eq!(PingReply::of(&Reply::Status(b"PONG"[..].into())), PingReply::Pong);
+    assert_eq!(error("LOADING Redis is loading"), PingReply::Alive);
+    assert_eq!(error("MASTERDOWN Link"), PingReply::Alive);
+    assert_eq!(error("BUSY script"), PingReply::Busy);
+    for unusable in ["NOAUTH x", "ERR x"] {
+        assert_eq!(error(unusable), PingReply::Unusable);
+    }
+    assert_eq!(PingReply::of(&Reply::Status(b"OTHER"[..].into())), PingReply::Unusable);
+}
+
+/// An idle monitor sleeps until something is due.
+#[test]
+fn does_not_spin() {
+    let mut bench = Bench::with_peers();
+    let mut steps = 0;
+    let end = bench.now + 60_000;
+    while bench.wake <= end {
+        bench.now = bench.now.max(bench.wake);
+        bench.feed(Input::Tick);
+        steps += 1;
+    }
+    assert!(steps < 60 * 12, "{steps} steps in a minute");
+    let channels = bench.links.len();
+    assert_eq!(channels, 6, "a command and a pub/sub connection each ({:?})", Channel::PubSub);
+}

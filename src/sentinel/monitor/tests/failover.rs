@@ -1,0 +1,161 @@
+//! The failover of a leader, step by step.
+
+use super::*;
+
+/// failover.md 144, 155, 157, 165, 166, 167, 194 and 12.1: the leader's events, in order.
+#[test]
+fn the_leader_fails_over_in_stock_s_order() {
+    let mut bench = Bench::with_peers();
+    bench.elect_me(1);
+    bench.servers.get_mut(REPLICA).expect("there").offset = 11;
+    bench.kill(MASTER);
+    bench.run(2_000);
+    let events = bench.events();
+    let at = "@ mymaster 127.0.0.1 6379";
+    let replica = format!("slave 127.0.0.1:6380 127.0.0.1 6380 {at}");
+    let other = format!("slave 127.0.0.1:6381 127.0.0.1 6381 {at}");
+    let master = "master mymaster 127.0.0.1 6379";
+    let expected = [
+        format!("+sdown {master}"),
+        format!("+odown {master} #quorum 2/2"),
+        "+new-epoch 1".to_owned(),
+        format!("+try-failover {master}"),
+        format!("+vote-for-leader {ME} 1"),
+        format!("+elected-leader {master}"),
+        format!("+failover-state-select-slave {master}"),
+        format!("+selected-slave {replica}"),
+        format!("+failover-state-send-slaveof-noone {replica}"),
+        format!("+failover-state-wait-promotion {replica}"),
+        format!("-role-change {replica} new reported role is master"),
+        format!("+promoted-slave {replica}"),
+        format!("+failover-state-reconf-slaves {master}"),
+        format!("+slave-reconf-sent {other}"),
+        format!("+slave-reconf-inprog {other}"),
+        format!("+slave-reconf-done {other}"),
+        format!("+failover-end {master}"),
+        "+switch-master mymaster 127.0.0.1 6379 127.0.0.1 6380".to_owned(),
+        "+slave slave 127.0.0.1:6379 127.0.0.1 6379 @ mymaster 127.0.0.1 6380".to_owned(),
+        "+slave slave 127.0.0.1:6381 127.0.0.1 6381 @ mymaster 127.0.0.1 6380".to_owned(),
+    ];
+    assert_eq!(events[..expected.len()], expected);
+    let record = bench.monitor.record();
+    assert_eq!((record.addr.port, record.config_epoch, record.leader_epoch), (6380, Epoch(1), Epoch(1)));
+    assert_eq!(record.sentinels.len(), 2);
+}
+
+/// failover.md 151, 12.3 S8: the transaction, and INFO in the same write.
+#[test]
+fn promotes_with_one_transaction() {
+    let mut bench = Bench::with_peers();
+    bench.elect_me(1);
+    bench.servers.get_mut(REPLICA).expect("there").offset = 11;
+    bench.kill(MASTER);
+    bench.run(1_500);
+    let sent = bench.sent_to(REPLICA);
+    let start = sent.iter().position(|command| command == "MULTI").expect("a transaction");
+    let expected = [
+        "MULTI",
+        "SLAVEOF NO ONE",
+        "CONFIG REWRITE",
+        "CLIENT KILL TYPE normal",
+        "CLIENT KILL TYPE pubsub",
+        "EXEC",
+        "INFO",
+    ];
+    assert_eq!(sent[start..start + 7], expected);
+}
+
+/// failover.md I5, 155: the promotion is told to nobody before it is on disk.
+#[test]
+fn announces_a_promotion_only_once_it_is_durable() {
+    let mut bench = Bench::with_peers();
+    bench.elect_me(1);
+    bench.kill(MASTER);
+    bench.run(500);
+    bench.disk_answers = false;
+    bench.run(600);
+    let vote = bench.monitor.rev;
+    bench.feed(Input::Durable(vote));
+    bench.run(1_000);
+    let env = Env { now: clock(bench.now), epoch: &bench.epoch, tilt: &bench.tilt, node: &bench.node };
+    assert_eq!(bench.monitor.view(&env).current_port, 6379);
+    assert_ne!(bench.monitor.record().addr.port, 6379, "what is being saved is the new address");
+    let announced = |bench: &Bench| {
+        bench.seen.iter().any(|output| {
+            matches!(output, Output::SendPeer { command: Command::PublishHello(text), .. } if text.ends_with(",1"))
+        })
+    };
+    assert!(!announced(&bench));
+    let rev = bench.monitor.rev;
+    bench.feed(Input::Durable(rev));
+    assert!(announced(&bench));
+    assert!(bench.event_names().contains(&"+promoted-slave".to_owned()));
+}
+
+/// failover.md 161, R1: a stuck replica does not hold up the rest, also with parallel-syncs 1.
+#[test]
+fn gives_up_a_stuck_replica() {
+    let mut bench = Bench::with_peers();
+    bench.admin(AdminRequest::Set(vec![SetOption {
+        shown: "failover-timeout 60000".to_owned(),
+        change: SpecChange::FailoverTimeout(60_000),
+    }]));
+    bench.elect_me(1);
+    bench.servers.get_mut(REPLICA).expect("there").offset = 11;
+    bench.servers.get_mut(OTHER_REPLICA).expect("there").obeys = false;
+    bench.kill(MASTER);
+    bench.run(9_000);
+    assert!(!bench.event_names().contains(&"+failover-end".to_owned()));
+    bench.run(3_000);
+    let events = bench.event_names();
+    assert_eq!(events[..2], ["-slave-reconf-sent-timeout", "+failover-end"]);
+}
+
+/// failover.md 164, R2: the promoted replica dies while the others are reconfigured.
+#[test]
+fn ends_when_the_promoted_replica_dies() {
+    let mut bench = Bench::with_peers();
+    bench.elect_me(1);
+    bench.servers.get_mut(REPLICA).expect("there").offset = 11;
+    bench.servers.get_mut(OTHER_REPLICA).expect("there").obeys = false;
+    bench.kill(MASTER);
+    bench.run(1_200);
+    assert!(bench.event_names().contains(&"+promoted-slave".to_owned()));
+    bench.kill(REPLICA);
+    bench.run(1_100);
+    let events = bench.event_names();
+    assert!(
+        events.contains(&"+failover-end".to_owned()) && events.contains(&"+switch-master".to_owned()),
+        "{events:?}"
+    );
+}
+
+/// failover.md 145
+#[test]
+fn aborts_without_a_fit_replica() {
+    let mut bench = Bench::with_peers();
+    bench.elect_me(1);
+    bench.kill(REPLICA);
+    bench.kill(OTHER_REPLICA);
+    bench.kill(MASTER);
+    bench.run(2_000);
+    let events = bench.event_names();
+    assert!(events.contains(&"-failover-abort-no-good-slave".to_owned()), "{events:?}");
+}
+
+/// failover.md 153, 154: an EXEC that was answered proves nothing.
+#[test]
+fn waits_for_the_role_and_not_for_exec() {
+    let mut bench = Bench::with_peers();
+    bench.elect_me(1);
+    for replica in [REPLICA, OTHER_REPLICA] {
+        bench.servers.get_mut(replica).expect("there").obeys = false;
+    }
+    bench.kill(MASTER);
+    bench.run(6_900);
+    let events = bench.event_names();
+    assert!(events.contains(&"+failover-state-wait-promotion".to_owned()));
+    assert!(!events.contains(&"+promoted-slave".to_owned()));
+    bench.run(300);
+    assert!(bench.event_names().contains(&"-failover-abort-slave-timeout".to_owned()));
+}
