@@ -1,11 +1,10 @@
 //! What is done with the bytes of a fuzzer: each function takes any bytes at all, and panics if what must hold of them
 //! does not. Shared by the fuzz targets beside this file and by `tests/fuzz_replay`, which every test run plays.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bytes::BytesMut;
-use sentineld::conf::files::Files;
+use sentineld::conf::files::NoFiles;
 use sentineld::conf::load::{SourceSet, load};
 use sentineld::resp::node::NodeDecoder;
 use sentineld::resp::request::{Scanner, Trust};
@@ -75,31 +74,6 @@ pub(crate) fn reply(data: &[u8]) {
     };
     let (front, back) = data.split_at(usize::from(*cut).min(data.len()));
     assert_eq!(decode(&[front, back]), decode(&[data]));
-}
-
-/// A machine without files.
-struct NoFiles;
-
-impl Files for NoFiles {
-    fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn expand(&self, _: &Path) -> Vec<PathBuf> {
-        Vec::new()
-    }
-
-    fn enter(&self, dir: &Path) -> io::Result<PathBuf> {
-        Ok(dir.to_owned())
-    }
-
-    fn try_append(&self, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn is_executable(&self, _: &Path) -> bool {
-        true
-    }
 }
 
 /// A conf file: what loads is saved as something that loads again, with the same masters and epochs.

@@ -6,13 +6,12 @@
 //! in place without being synced: then a crash decides which of the two the next start finds.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
-use sentineld::conf::files::Files;
+use sentineld::conf::files::NoFiles;
 use sentineld::conf::image::ConfImage;
 use sentineld::conf::load::{SourceSet, load};
 use sentineld::sentinel::id::{Epoch, MasterName, Rev, RunId};
@@ -57,32 +56,6 @@ impl Image {
             record.sentinels.sort();
         }
         (self.epoch, records)
-    }
-}
-
-/// A file system with nothing in it.
-#[derive(Debug)]
-struct NoFiles;
-
-impl Files for NoFiles {
-    fn read(&self, _path: &Path) -> io::Result<Vec<u8>> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    fn expand(&self, _pattern: &Path) -> Vec<PathBuf> {
-        Vec::new()
-    }
-
-    fn enter(&self, dir: &Path) -> io::Result<PathBuf> {
-        Ok(dir.to_owned())
-    }
-
-    fn try_append(&self, _path: &Path) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn is_executable(&self, _path: &Path) -> bool {
-        true
     }
 }
 

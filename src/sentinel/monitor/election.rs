@@ -237,10 +237,10 @@ impl Monitor {
                 let until = now + timeout + self.rng.random_range(0..MAX_DESYNC);
                 self.failover.pace.hold(now, Hold::Retry { until });
             }
-            None if voted_for.is_some() => {
-                self.failover.pace.hold(now, Hold::Leader(voted_for.expect("just matched")));
-            }
-            None => self.hold_briefly(env),
+            None => match voted_for {
+                Some(leader) => self.failover.pace.hold(now, Hold::Leader(leader)),
+                None => self.hold_briefly(env),
+            },
         }
     }
 
