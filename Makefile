@@ -17,7 +17,7 @@ STOCK := $(TARGET)/stock
 export CARGO_TARGET_DIR := $(TARGET)
 export STOCK_BIN_DIR := $(STOCK)
 
-.PHONY: all program demo test sim faults mixed coverage-of-spec install lint clean stock network
+.PHONY: all program demo test sim faults mixed conformance coverage-of-spec install lint clean stock network
 
 all: program
 
@@ -44,6 +44,11 @@ faults: stock network
 # Every mix of three Sentinels of both kinds, 20 times.
 mixed: stock
 	MIXED_RUNS=20 $(CARGO) test --locked --test e2e mixed -- --nocapture
+
+# What clients see, case by case, of stock and of sentineld. `BIN=/path make conformance` asks a program of your choice
+# alone, `CASE=words` plays some cases only.
+conformance: stock
+	$(CARGO) test --locked --test conformance -- --nocapture
 
 # Line by line, which entries of the checklists in tests/spec have a test that quotes them.
 coverage-of-spec:

@@ -119,6 +119,7 @@ mod tests {
         assert_eq!(of("/// spec.md 12-14; 99"), [12, 13, 14, 99]);
         assert_eq!(of("/// other.md 3; spec.md 4. Then 5 more"), [4]);
         assert_eq!(of("    assert!(x, \"spec.md 7\");"), [7]);
+        assert_eq!(of("covers = [\"spec.md 7 to 9\", \"other.md 1\", \"spec.md 12\"]"), [7, 8, 9, 12]);
     }
 
     #[test]
