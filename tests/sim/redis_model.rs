@@ -212,7 +212,8 @@ impl Server {
             }
             Command::PublishHello(payload) => {
                 self.deliver_hello(sh, &payload);
-                for replica in &self.replicas {
+                // Only a master's own commands go to replicas; a replica hands on what comes from its master, and no more.
+                for replica in self.replicas.iter().filter(|_| self.upstream.is_none()) {
                     let at = sh.now + sh.delay();
                     sh.push(at, Event::Relay(*replica, payload.clone()));
                 }

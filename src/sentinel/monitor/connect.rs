@@ -220,6 +220,7 @@ impl Monitor {
             EventKind::CommandLinkReconnection
         } else {
             server.link.pubsub_lost();
+            server.hello.unheard = 0;
             EventKind::PubSubLinkReconnection
         };
         self.dirty = true;
@@ -344,6 +345,7 @@ fn close_command(server: &mut Server, now: Millis, out: &mut Outbox) {
 }
 
 fn close_pubsub(server: &mut Server, out: &mut Outbox) {
+    server.hello.unheard = 0;
     if let Some(link) = server.link.pubsub_lost() {
         out.push(Output::Close(link));
     }

@@ -36,15 +36,21 @@ impl Monitor {
     }
 
     /// When a group without a master counts as one whose master is down: its master says that it is a replica, and so
-    /// does everybody else, for long enough that it is not a failover that we are about to hear of (beyond.md B6).
+    /// does everybody else, for long enough that it is not a failover that we are about to hear of (beyond.md B6). Our
+    /// own failover is no reason to think so, and that the promotion has worked is no reason to change our mind before
+    /// the switch.
     fn masterless_at(&self, env: &Env<'_>) -> Option<Millis> {
         let heals = env.node.policies.of(&self.spec.name).masterless == Masterless::Heal;
-        let replicas = || self.replicas.values().map(|replica| &replica.server).filter(|server| server.sdown.is_none());
-        let has_master = self.master.role == Role::Master || replicas().any(|server| server.role == Role::Master);
-        if !heals || has_master || self.failover.state != FailoverState::Idle {
+        let leads = self.failover.state != FailoverState::Idle;
+        if !heals || self.master.role == Role::Master || (leads && self.master.sdown.is_none()) {
             return None;
         }
-        let since = replicas().map(|server| server.role_at).fold(self.master.role_at, Millis::max);
+        let replicas = || self.replicas.values().map(|replica| &replica.server).filter(|server| server.sdown.is_none());
+        if !leads && replicas().any(|server| server.role == Role::Master) {
+            return None;
+        }
+        let replicas = replicas().filter(|server| server.role == Role::Replica);
+        let since = replicas.map(|server| server.role_at).fold(self.master.role_at, Millis::max);
         Some(since + self.spec.down_after.max(MIN_MASTERLESS) + 1)
     }
 

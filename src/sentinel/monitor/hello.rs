@@ -182,6 +182,7 @@ impl Monitor {
             && let Some(server) = self.server_mut(who)
         {
             server.hello.outstanding += 1;
+            self.note_hello_sent(who, env.now.mono);
         }
     }
 

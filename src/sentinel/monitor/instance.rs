@@ -79,12 +79,14 @@ pub struct HelloPace {
     pub due: Millis,
     /// Published, not yet acknowledged. At most one, except for a forced hello.
     pub outstanding: u32,
+    /// Published at this server and not yet heard on our subscription there (see [`super::echo`]).
+    pub unheard: u32,
 }
 
 impl HelloPace {
     /// The first hello goes out as soon as the link is up, so that others find us without waiting a period.
     pub fn new(now: Millis) -> HelloPace {
-        HelloPace { due: now, outstanding: 0 }
+        HelloPace { due: now, outstanding: 0, unheard: 0 }
     }
 
     /// When to publish, if nothing is outstanding.

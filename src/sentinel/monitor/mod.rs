@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod connect;
 pub mod down;
+pub mod echo;
 pub mod election;
 pub mod failover;
 pub mod hello;
@@ -35,6 +36,7 @@ use super::io::{Input, Outbox, Output, Tag};
 use super::policy::TiltMode;
 use super::tilt::TiltGuard;
 use super::time::Millis;
+use echo::Echo;
 use failover::{Failover, FailoverState};
 use hello::Hello;
 use instance::{Replica, ReplicaKey, Role, Sentinel, Server, ServerId};
@@ -56,6 +58,7 @@ pub struct Monitor {
     replicas: BTreeMap<ReplicaKey, Replica>,
     sentinels: BTreeMap<RunId, Sentinel>,
     failover: Failover,
+    echo: Echo,
     tilt: TiltGuard,
     /// Replication ids that this master's data has had, as far as seen (beyond.md B1).
     history: BTreeSet<String>,
@@ -97,6 +100,7 @@ impl Monitor {
             replicas: BTreeMap::new(),
             sentinels: BTreeMap::new(),
             failover: Failover::default(),
+            echo: Echo::default(),
             tilt: TiltGuard::default(),
             history: BTreeSet::new(),
             names: BTreeMap::new(),
@@ -149,8 +153,14 @@ impl Monitor {
             Input::LinkDown(link, error) => self.on_link_down(link, &error, env, out),
             Input::Reply { link, tag, value } => self.on_reply(link, tag, &value, env, out),
             Input::PubSub { link, payload } => {
+                if payload.is_none() {
+                    self.note_subscribing(link);
+                }
                 let hello = payload.as_deref().and_then(Hello::parse);
                 if let (true, Some(hello)) = (self.on_pubsub(link, now), hello) {
+                    if hello.id == env.node.myid && hello.master == self.spec.name {
+                        self.note_hello_heard(link);
+                    }
                     self.on_hello(&hello, env, out);
                 }
             }
@@ -187,6 +197,7 @@ impl Monitor {
     fn step(&mut self, env: &Env<'_>, out: &mut Outbox) {
         self.announces_ip = env.node.announce_ip.is_some();
         let acting = !env.tilt.is_on();
+        self.check_echo(env);
         self.keep_in_touch(&ServerId::Master, env, out);
         if acting {
             self.expire_opinions(env.now.mono);
@@ -219,7 +230,7 @@ impl Monitor {
     fn next_wake(&self, env: &Env<'_>) -> Millis {
         let now = env.now.mono;
         let servers = std::iter::once(ServerId::Master).chain(self.replicas.keys().cloned().map(ServerId::Replica));
-        let mut at: Vec<Option<Millis>> = vec![self.hello_at()];
+        let mut at: Vec<Option<Millis>> = vec![self.hello_at(), self.echo.due];
         let tilt = env.tilt.until();
         at.push(tilt);
         for who in servers {

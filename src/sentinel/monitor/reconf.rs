@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Monitor;
 use super::connect::close_links;
+use super::echo::Echo;
 use super::failover::{Failover, FailoverState};
 use super::instance::{HelloPace, Reconf, Replica, Role, Server, ServerId};
 use crate::sentinel::Env;
@@ -146,7 +147,8 @@ impl Monitor {
     }
 
     /// Completes a promotion that was seen before what leads it is forgotten. Its epoch may be on disk and announced
-    /// with the new address; the same epoch must never name the old one (failover.md I9).
+    /// with the new address; the same epoch must never name the old one (failover.md I9). There is no `+failover-end`: a
+    /// leader that adopts a newer configuration resets its master in stock, too, without a word about its failover.
     pub(super) fn settle_promotion(&mut self, env: &Env<'_>, out: &mut Outbox) {
         let (epoch, promoted) = match &self.failover.state {
             FailoverState::WaitPromotion { epoch, promoted, saving: Some(_), .. }
@@ -208,6 +210,7 @@ impl Monitor {
         self.last_odown = None;
         self.reboot_since = None;
         self.failover = Failover::default();
+        self.echo = Echo::default();
         self.ledger.forget_leader();
         for sentinel in self.sentinels.values_mut() {
             sentinel.opinion.master_down = false;
@@ -218,7 +221,7 @@ impl Monitor {
 
     /// Tells everybody at once: hellos leave with this step.
     pub(super) fn announce_now(&mut self, now: Millis) {
-        let hasten = |hello: &mut HelloPace| *hello = HelloPace { due: now, outstanding: 0 };
+        let hasten = |hello: &mut HelloPace| *hello = HelloPace { due: now, outstanding: 0, ..*hello };
         hasten(&mut self.master.hello);
         self.replicas.values_mut().for_each(|replica| hasten(&mut replica.server.hello));
         self.sentinels.values_mut().for_each(|sentinel| hasten(&mut sentinel.hello));

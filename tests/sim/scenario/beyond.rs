@@ -69,20 +69,30 @@ fn elections_are_fast_and_certain() {
     assert!(fast == 12 && stock < 12, "{fast} and with stock's rule {stock} of 12");
 }
 
-/// Somebody makes the master a replica of one of its replicas: nobody is master. It may take an INFO period of 10 s until
-/// that is noticed; from then on it is down-after and 7 s.
-fn demoted(policies: &Policies) -> bool {
-    let mut world = with(Swarm::quiet(23), policies);
-    let address = (world.servers[1].ip.clone(), world.servers[1].port);
-    world.servers[0].demote(address, world.sh.now);
-    reaches(&mut world, 18 * SECOND, |world| world.servers.iter().any(|server| server.upstream.is_none()))
+/// Somebody makes the servers replicate as `follows` says, at several moments of the periods of INFO and hellos. Whether
+/// everybody follows a new master within down-after and 7 s, each time.
+fn masterless(policies: &Policies, follows: &[(usize, usize)]) -> bool {
+    let heals = |moment: u64| {
+        let mut world = with(Swarm::quiet(23 + moment), policies);
+        pass(&mut world, 20 * SECOND + moment * 900 * MS);
+        for (server, upstream) in follows {
+            let upstream = &world.servers[*upstream];
+            let address = (upstream.ip.clone(), upstream.port);
+            world.servers[*server].demote(address, world.sh.now);
+        }
+        reaches(&mut world, 8 * SECOND, all_moved)
+    };
+    (0..11).all(heals)
 }
 
-/// beyond.md B6
+/// beyond.md B6: a demoted master, and a cycle of three.
 #[test]
 fn a_group_without_a_master_gets_one() {
-    assert!(demoted(&Policies::default()));
-    assert!(!demoted(&defaults(MasterPolicy { masterless: Masterless::Stock, ..MasterPolicy::default() })));
+    let stock = defaults(MasterPolicy { masterless: Masterless::Stock, ..MasterPolicy::default() });
+    for follows in [&[(0, 1)][..], &[(0, 1), (1, 2), (2, 0)]] {
+        assert!(masterless(&Policies::default(), follows), "{follows:?}");
+        assert!(!masterless(&stock, follows), "{follows:?}");
+    }
 }
 
 /// The master dies while all Sentinels stand still for 5 s.

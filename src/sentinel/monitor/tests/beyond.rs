@@ -58,29 +58,61 @@ fn demoted_master(policies: Policies, ms: u64) -> Vec<String> {
     bench.node.policies = policies;
     bench.elect_me(1);
     bench.servers.get_mut(MASTER).expect("there").role = Role::Replica;
-    bench.run(10_000);
+    bench.run(2_400);
     bench.elect_me(1);
     bench.run(ms);
     bench.events()
 }
 
+/// beyond.md B6: the first hello at the master that does not come back from its replicas brings INFO at once.
+#[test]
+fn a_missing_echo_brings_info() {
+    let mut bench = Bench::with_peers();
+    bench.run(20_000);
+    bench.seen.clear();
+    let infos = |bench: &mut Bench, ms: u64| {
+        bench.seen.clear();
+        bench.run(ms);
+        bench.sent_to(MASTER).iter().filter(|command| *command == "INFO").count()
+    };
+    bench.servers.get_mut(MASTER).expect("there").role = Role::Replica;
+    assert!(infos(&mut bench, 2_400) >= 1, "a period of hellos and some patience");
+    assert!(bench.monitor.master.role == Role::Replica);
+
+    // A master that cannot pass on anything is not asked more often than others.
+    let mut bench = Bench::with_peers();
+    for replica in [REPLICA, OTHER_REPLICA] {
+        bench.servers.get_mut(replica).expect("there").master_port = 7;
+    }
+    bench.run(10_000);
+    assert!(infos(&mut bench, 100_000) <= 10);
+
+    let mut bench = Bench::with_peers();
+    bench.node.policies = Policies::stock();
+    bench.run(20_000);
+    bench.servers.get_mut(MASTER).expect("there").role = Role::Replica;
+    assert!((0..4).any(|_| infos(&mut bench, 2_400) == 0), "stock asks every 10 s");
+}
+
 /// beyond.md B6
 #[test]
 fn a_group_without_a_master_gets_one() {
-    let events = demoted_master(Policies::default(), 7_000);
+    let events = demoted_master(Policies::default(), 5_600);
     assert!(events.iter().any(|event| event.ends_with("#quorum 2/2 #masterless")), "{events:?}");
     assert!(events.iter().any(|event| event.starts_with("+switch-master")), "{events:?}");
+    let doubts = |event: &&String| event.starts_with("-sdown master") || event.starts_with("-odown");
+    assert_eq!(events.iter().find(doubts), None, "down until the switch: {events:?}");
     let stock = MasterPolicy { masterless: Masterless::Stock, ..MasterPolicy::default() };
-    let events = demoted_master(Policies { defaults: stock, ..Policies::default() }, 7_000);
+    let events = demoted_master(Policies { defaults: stock, ..Policies::default() }, 5_600);
     assert!(!events.iter().any(|event| event.starts_with("+sdown")), "{events:?}");
 }
 
 /// failover.md 98
 #[test]
 fn stock_waits_two_info_periods_for_a_demoted_master() {
-    let events = demoted_master(Policies::stock(), 22_000);
+    let events = demoted_master(Policies::stock(), 29_600);
     assert!(events.iter().any(|event| event.starts_with("+sdown master")), "{events:?}");
-    let short = demoted_master(Policies::stock(), 9_000);
+    let short = demoted_master(Policies::stock(), 16_600);
     assert!(!short.iter().any(|event| event.starts_with("+sdown master")), "{short:?}");
 }
 

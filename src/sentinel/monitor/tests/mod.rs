@@ -54,6 +54,8 @@ pub(super) struct Bench {
     /// By how much the wall clock was set.
     pub(super) wall_step: i64,
     pub(super) links: BTreeMap<LinkId, String>,
+    /// Those of `links` that are subscriptions.
+    pub(super) subscriptions: BTreeSet<LinkId>,
     pub(super) servers: BTreeMap<String, FakeServer>,
     pub(super) dead: BTreeSet<String>,
     pub(super) opinions: BTreeMap<RunId, (bool, Option<RunId>, Epoch)>,
@@ -104,6 +106,7 @@ impl Bench {
             wake: now,
             wall_step: 0,
             links: BTreeMap::new(),
+            subscriptions: BTreeSet::new(),
             servers,
             dead: BTreeSet::new(),
             opinions: BTreeMap::new(),
@@ -162,13 +165,16 @@ impl Bench {
                 self.wake = at.0;
                 vec![]
             }
-            Output::Connect { link, addr, .. } => {
+            Output::Connect { link, addr, channel } => {
                 let addr = addr.to_string();
                 let known = self.servers.contains_key(&addr) || addr.starts_with("redis.example");
                 if self.dead.contains(&addr) || !known {
                     return vec![Input::LinkDown(*link, LinkError("refused".to_owned()))];
                 }
                 self.links.insert(*link, addr);
+                if *channel == Channel::PubSub {
+                    self.subscriptions.insert(*link);
+                }
                 vec![Input::LinkUp { link: *link, local: IpAddr::V4(Ipv4Addr::LOCALHOST) }]
             }
             Output::Close(link) => {
@@ -177,7 +183,11 @@ impl Bench {
             }
             Output::Send { link, tag, command } => {
                 let Some(value) = self.serve(*link, command) else { return vec![] };
-                vec![Input::Reply { link: *link, tag: *tag, value }]
+                let heard = match command {
+                    Command::PublishHello(payload) => self.deliver(*link, payload),
+                    _ => Vec::new(),
+                };
+                [Input::Reply { link: *link, tag: *tag, value }].into_iter().chain(heard).collect()
             }
             Output::SendPeer { peer, tag, command } => {
                 let Some((down, vote, epoch)) = self.opinions.get(peer).cloned() else { return vec![] };
@@ -200,6 +210,20 @@ impl Bench {
             }
             _ => vec![],
         }
+    }
+
+    /// What was published on `link` is heard by the subscribers of that server and, if it is a master, of its replicas.
+    fn deliver(&self, link: LinkId, payload: &str) -> Vec<Input> {
+        let at = &self.links[&link];
+        let relays = self.servers.get(at).is_some_and(|server| server.role == Role::Master);
+        let hears = |addr: &String| {
+            let replicates =
+                |server: &FakeServer| server.role == Role::Replica && at.ends_with(&server.master_port.to_string());
+            addr == at || (relays && !self.dead.contains(addr) && self.servers.get(addr).is_some_and(replicates))
+        };
+        let subscribers = self.links.iter().filter(|(link, addr)| self.subscriptions.contains(link) && hears(addr));
+        let heard = |(link, _): (&LinkId, _)| Input::PubSub { link: *link, payload: Some(payload.as_bytes().into()) };
+        subscribers.map(heard).collect()
     }
 
     pub(super) fn health(&self, peer: &RunId) -> Input {
