@@ -338,8 +338,14 @@ impl World {
                 let words = String::from_utf8_lossy(&command.words(&renames).join(&b' ')).into_owned();
                 let to = self.watched(name).links.get(&link).map_or("-".to_owned(), |(port, _)| port.to_string());
                 self.printer.send(elapsed, &to, words);
-                let value = self.serve(name, link, tag, &command);
-                return own(value.map(|value| Input::Reply { link, tag, value }).into_iter().collect());
+                let Some(value) = self.serve(name, link, tag, &command) else { return Vec::new() };
+                let mut inputs = vec![Input::Reply { link, tag, value }];
+                if let (Command::PublishHello(payload), Input::Reply { value: Reply::Integer(_), .. }) =
+                    (&command, &inputs[0])
+                {
+                    inputs.extend(self.deliver(name, link, payload));
+                }
+                return own(inputs);
             }
             Output::SendPeer { peer, tag, command } => {
                 let value = self.answer_of(&peer, &command);
@@ -371,6 +377,22 @@ impl World {
             }
             _ => None,
         }
+    }
+
+    /// A hello is heard by the subscribers of the server that it was published at and, if that is a master, by those of
+    /// its replicas.
+    fn deliver(&mut self, name: &MasterName, link: LinkId, payload: &str) -> Vec<Input> {
+        let Some((at, _)) = self.watched(name).links.get(&link).copied() else { return Vec::new() };
+        let is_master = self.servers.get(&at).is_some_and(|server| server.role == "master");
+        let hears = |port: u16, server: &Server| {
+            let replicates = is_master && server.role == "slave" && server.follows.1 == at;
+            server.state == State::Runs && (port == at || replicates)
+        };
+        let ports: Vec<u16> =
+            self.servers.iter().filter(|(port, server)| hears(**port, server)).map(|(port, _)| *port).collect();
+        let subscribed = |channel: Channel, port: &u16| channel == Channel::PubSub && ports.contains(port);
+        let links = self.watched(name).links.iter().filter(|(_, (port, channel))| subscribed(*channel, port));
+        links.map(|(link, _)| Input::PubSub { link: *link, payload: Some(payload.as_bytes().into()) }).collect()
     }
 
     fn answer_of(&mut self, peer: &RunId, command: &Command) -> Option<Reply> {

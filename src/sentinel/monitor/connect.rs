@@ -238,7 +238,10 @@ impl Monitor {
         server.link.replied(now);
         match tag {
             Tag::Ping => self.on_pong(&who, PingReply::of(value), now, out),
-            Tag::Publish => server.hello.answered(value, env),
+            Tag::Publish => {
+                server.hello.answered(value, env);
+                self.note_hello_answered(&who, value);
+            }
             Tag::Info => {
                 server.infos_outstanding = server.infos_outstanding.saturating_sub(1);
                 let Reply::Bulk(text) = value else {

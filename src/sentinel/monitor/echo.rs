@@ -10,6 +10,7 @@ use super::Monitor;
 use super::instance::{Role, ServerId};
 use crate::sentinel::Env;
 use crate::sentinel::id::LinkId;
+use crate::sentinel::io::Reply;
 use crate::sentinel::link::is_due;
 use crate::sentinel::policy::Masterless;
 use crate::sentinel::time::Millis;
@@ -71,9 +72,21 @@ impl Monitor {
         }
     }
 
-    /// Asks the master for INFO if its hello is missing.
+    /// The master answered a PUBLISH. What it refused to publish cannot come back.
+    pub(super) fn note_hello_answered(&mut self, who: &ServerId, value: &Reply) {
+        if *who == ServerId::Master && matches!(value, Reply::Error(_)) {
+            self.echo.due = None;
+        }
+    }
+
+    /// Asks the master for INFO if its hello is missing. While it has not even answered the PUBLISH, that proves nothing;
+    /// whether it lives is for PING to tell.
     pub(super) fn check_echo(&mut self, env: &Env<'_>) {
         if !is_due(self.echo.due, env.now.mono) {
+            return;
+        }
+        if self.master.hello.outstanding > 0 {
+            self.echo.due = Some(env.now.mono + PATIENCE);
             return;
         }
         self.echo = Echo { missed: self.echo.missed + 1, due: None };

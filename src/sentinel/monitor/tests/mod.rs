@@ -222,8 +222,8 @@ impl Bench {
             addr == at || (relays && !self.dead.contains(addr) && self.servers.get(addr).is_some_and(replicates))
         };
         let subscribers = self.links.iter().filter(|(link, addr)| self.subscriptions.contains(link) && hears(addr));
-        let heard = |(link, _): (&LinkId, _)| Input::PubSub { link: *link, payload: Some(payload.as_bytes().into()) };
-        subscribers.map(heard).collect()
+        let message = |(link, _): (&LinkId, _)| Input::PubSub { link: *link, payload: Some(payload.as_bytes().into()) };
+        subscribers.map(message).collect()
     }
 
     pub(super) fn health(&self, peer: &RunId) -> Input {
