@@ -66,7 +66,7 @@ fn stock_and_sentineld_answer_alike() {
 #[test]
 fn a_wrong_expectation_fails() {
     let stock = Program { path: Kind::Stock.program(), kind: KindOf::Stock };
-    for (say, complaint) in [
+    let claims = [
         ("> PING\n+PANG", "got +PONG"),
         ("> PING x\n+x", "got \"x\""),
         ("> HELLO\n[...]", "got {"),
@@ -75,14 +75,20 @@ fn a_wrong_expectation_fails() {
         ("> CLIENT ID\n:<5000..6000>", "got :"),
         ("> PING\n+PONG\n! log no such line", "it has only"),
         ("> SENTINEL MASTERS\nnull", "got []"),
-        ("closed", "not closed"),
-    ] {
-        let text = format!("[[case]]\nname = \"wrong\"\nprotocols = [3]\nsay = '''\n{say}\n'''\n");
-        let mut wrong = case::parse("wrong.toml", &text).expect("a case");
-        wrong[0].patience = Duration::from_millis(200);
-        let outcome = run::all(&wrong, std::slice::from_ref(&stock));
-        let [failure] = &outcome.failures[..] else { panic!("{say} did not fail once: {:?}", outcome.failures) };
-        assert!(failure.contains(complaint) && failure.contains("wrong.toml"), "{say}:\n{failure}");
+        ("> PING\n+PONG\nclosed", "not closed"),
+    ];
+    let case = |(at, (say, _)): (usize, &(&str, &str))| {
+        format!("[[case]]\nname = \"wrong {at}\"\nfresh = true\nprotocols = [3]\nsay = '''\n{say}\n'''\n")
+    };
+    let text = claims.iter().enumerate().map(case).collect::<Vec<_>>().concat();
+    let mut wrong = case::parse("wrong.toml", &text).expect("cases");
+    wrong.iter_mut().for_each(|case| case.patience = Duration::from_secs(2));
+    let outcome = run::all(&wrong, &[stock]);
+    assert_eq!(outcome.failures.len(), claims.len(), "{:#?}", outcome.failures);
+    for (at, (say, complaint)) in claims.iter().enumerate() {
+        let about = format!("wrong.toml: \"wrong {at}\"");
+        let found = outcome.failures.iter().any(|failure| failure.contains(&about) && failure.contains(complaint));
+        assert!(found, "{say}: {complaint}: {:#?}", outcome.failures);
     }
     let unmarked = "[[case]]\nname = \"x\"\nsay = '''\n> PING\nours| +PONG\n'''\n";
     assert!(case::parse("x.toml", unmarked).is_err(), "a deviation needs its reason");
