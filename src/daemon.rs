@@ -26,6 +26,7 @@ use tokio::task::LocalSet;
 
 use crate::conf::daemon::DaemonSettings;
 use crate::conf::load::{IdOrigin, Loaded};
+use crate::conf::user::UserSource;
 use crate::driver::SupervisorHandle;
 use crate::driver::clock::Clock;
 use crate::driver::process::Process;
@@ -36,7 +37,7 @@ use crate::sentinel::epoch::EpochRegister;
 use crate::sentinel::event::Level;
 use crate::sentinel::id::RunId;
 use crate::server::Renames;
-use crate::server::auth::{Channels, DefaultUser};
+use crate::server::acl::{self, Acl};
 use crate::server::clients::Clients;
 use crate::server::counters::Counters;
 use crate::server::pubsub::Feed;
@@ -62,6 +63,8 @@ enum StartError {
     OpenFiles(#[from] limits::TooFew),
     #[error("{0}")]
     Listen(#[from] listeners::ListenError),
+    #[error("{0}")]
+    Users(String),
     #[error("Can't start: {0}")]
     System(#[from] std::io::Error),
 }
@@ -69,7 +72,7 @@ enum StartError {
 /// Runs a loaded configuration until it is told to end. The log must be open and no thread may run yet, since the
 /// process may fork. `conf_file` is absolute.
 pub fn run(loaded: Loaded, conf_file: &Path) -> ExitCode {
-    match Daemon::start(&loaded.daemon, loaded.node.port).and_then(|daemon| daemon.run(loaded, conf_file)) {
+    match Daemon::start(&loaded).and_then(|daemon| daemon.run(loaded, conf_file)) {
         Ok(End::Requested(_)) => ExitCode::SUCCESS,
         Ok(End::Insisted) => ExitCode::FAILURE,
         Err(error) => {
@@ -103,11 +106,13 @@ struct Daemon {
     listeners: Vec<TcpListener>,
     max_clients: u64,
     pidfile: Option<PathBuf>,
+    acl: Acl,
 }
 
 impl Daemon {
     /// Everything that can fail, in stock's order.
-    fn start(settings: &DaemonSettings, port: u16) -> Result<Daemon, StartError> {
+    fn start(loaded: &Loaded) -> Result<Daemon, StartError> {
+        let (settings, port) = (&loaded.daemon, loaded.node.port);
         std::env::set_current_dir(&settings.dir)?;
         let supervision = Supervision::of(settings.supervised);
         supervision.announce();
@@ -136,12 +141,13 @@ impl Daemon {
         }
         greet(settings, port);
         warn_of_small_backlog(settings.tcp_backlog);
-        Ok(Daemon { supervision, control, serve, listeners, max_clients: open_files.maxclients, pidfile })
+        let acl = acl_of(&loaded.users, settings.acl_log_len).map_err(StartError::Users)?;
+        Ok(Daemon { supervision, control, serve, listeners, max_clients: open_files.maxclients, pidfile, acl })
     }
 
     /// Serves until told to end, then cleans up.
     fn run(self, loaded: Loaded, conf_file: &Path) -> Result<End, StartError> {
-        let Daemon { supervision, control, serve, listeners, max_clients, pidfile } = self;
+        let Daemon { supervision, control, serve, listeners, max_clients, pidfile, acl } = self;
         let (closing, closes) = watch::channel(false);
         let clock = Clock::new();
         let facts = Facts {
@@ -158,7 +164,7 @@ impl Daemon {
             let (stop, mut stops) = mpsc::channel(1);
             let disk = Arc::new(ConfFile::new(conf_file.to_owned()));
             let Wired { mut supervisor, context, feed } =
-                wire(&loaded, clock, disk, serve.handle(), stop, facts, limits);
+                wire(&loaded, clock, disk, serve.handle(), stop, Front { facts, limits, acl });
             for warning in &loaded.warnings {
                 log(Level::Warning, warning);
             }
@@ -195,6 +201,13 @@ impl Daemon {
     }
 }
 
+/// What client connections are served with, besides what the control side publishes.
+struct Front {
+    facts: Facts,
+    limits: Limits,
+    acl: Acl,
+}
+
 /// The parts of a process that is ready to run.
 struct Wired {
     supervisor: Supervisor,
@@ -209,15 +222,16 @@ fn wire(
     disk: Arc<ConfFile>,
     serve: &Handle,
     stop: mpsc::Sender<Asker>,
-    facts: Facts,
-    limits: Limits,
+    front: Front,
 ) -> Wired {
+    let Front { facts, limits, acl } = front;
     let (hub_sender, hub, feed) = server::pubsub::hub();
     let (request_sender, requests) = mpsc::channel(supervisor::REQUESTS);
     let (notice_sender, notices) = mpsc::channel(supervisor::NOTICES);
     let (ack_sender, acks) = mpsc::channel(supervisor::ACKS);
     let epoch = Arc::new(EpochRegister::new(loaded.current_epoch));
-    let (store, store_task) = store::spawn(loaded.image.clone(), disk, Arc::clone(&epoch), ack_sender);
+    let users = matches!(loaded.users, UserSource::Conf(_)).then(|| acl.subscribe());
+    let (store, store_task) = store::spawn(loaded.image.clone(), disk, Arc::clone(&epoch), users, ack_sender);
     let process = Rc::new(Process {
         clock,
         epoch,
@@ -239,8 +253,7 @@ fn wire(
         hub,
         clock,
         tilt: Arc::clone(&process.tilt),
-        user: user_of(&loaded.daemon),
-        channels: if loaded.daemon.default_user.all_channels { Channels::All } else { Channels::None },
+        acl,
         renames: renames_of(&loaded.daemon),
         log_level: process.log_level.subscribe(),
         facts,
@@ -262,12 +275,21 @@ fn limits_of(settings: &DaemonSettings, max_clients: u64) -> Limits {
     }
 }
 
-fn user_of(settings: &DaemonSettings) -> DefaultUser {
-    let user = &settings.default_user;
-    match () {
-        () if !user.enabled => DefaultUser::Off,
-        () if user.nopass => DefaultUser::Open,
-        () => DefaultUser::Locked(user.passwords.clone()),
+/// The users, from wherever they are. The error is the last line of the log.
+fn acl_of(source: &UserSource, log_len: usize) -> Result<Acl, String> {
+    match source {
+        UserSource::Conf(users) => Ok(Acl::new(users.clone(), None, log_len)),
+        UserSource::File { path, pubsub } => {
+            let users = acl::file::read(path, *pubsub)
+                .map_err(|error| format!("Aborting Redis startup because of ACL errors: {error}"))?;
+            Ok(Acl::new(users, Some(path.clone()), log_len))
+        }
+        UserSource::Refused { reasons, last } => {
+            for reason in reasons {
+                log(Level::Warning, reason);
+            }
+            Err(last.clone())
+        }
     }
 }
 

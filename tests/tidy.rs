@@ -10,8 +10,10 @@ use std::path::Path;
 /// daemon, `main`, `lib`, `cli`) puts the parts together and may name everything.
 const LAYERS: &[(&str, &[&str])] = &[
     ("sentinel", &[]),
-    ("conf", &["sentinel"]),
-    ("store", &["conf", "sentinel"]),
+    ("pattern", &[]),
+    ("acl", &["pattern"]),
+    ("conf", &["sentinel", "acl"]),
+    ("store", &["conf", "sentinel", "acl"]),
     // The way from a reader to a master's mailbox is published beside the master's view.
     ("publish", &["sentinel", "driver::MonitorMessage"]),
     // Replies of servers and commands to them are data of the core.
@@ -19,7 +21,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("net", &[]),
     // Of those that look at the driver it knows two outlets, and no more: the log and the subscribers.
     ("driver", &["sentinel", "store", "publish", "resp", "net", "telemetry::log", "server::pubsub", LOG_LEVEL]),
-    ("server", &["sentinel", "publish", "resp", "net", "driver", "telemetry"]),
+    // ACL SAVE replaces its file as the store does.
+    ("server", &["sentinel", "publish", "resp", "net", "driver", "telemetry", "acl", "pattern", "store::file"]),
     ("telemetry", &["sentinel", "publish", "resp", "net", "driver", LOG_LEVEL]),
 ];
 

@@ -5,7 +5,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::plain::Value;
-use super::user::DefaultUser;
 use crate::sentinel::event::Level;
 
 /// `loglevel`
@@ -136,8 +135,8 @@ pub struct DaemonSettings {
     pub unix_socket: Option<PathBuf>,
     /// `unixsocketperm`; 0 leaves what the umask makes of it.
     pub unix_socket_perm: u32,
-    /// Who may connect, and with which passwords: from `user default`, else from `requirepass`.
-    pub default_user: DefaultUser,
+    /// `acllog-max-len`
+    pub acl_log_len: usize,
     /// `rename-command`, in the order of the file. Whoever serves clients has to honour every one.
     pub command_renames: Vec<CommandRename>,
 }
@@ -161,7 +160,7 @@ impl DaemonSettings {
             tcp_keepalive: 300,
             unix_socket: None,
             unix_socket_perm: 0,
-            default_user: DefaultUser::open(),
+            acl_log_len: 128,
             command_renames: Vec::new(),
         }
     }
@@ -191,6 +190,7 @@ impl DaemonSettings {
             ("maxclients", Value::Int(n)) => self.max_clients = *n as u32,
             ("timeout", Value::Int(seconds)) => self.timeout = *seconds as u32,
             ("tcp-backlog", Value::Int(n)) => self.tcp_backlog = *n as u32,
+            ("acllog-max-len", Value::Int(entries)) => self.acl_log_len = *entries as usize,
             ("tcp-keepalive", Value::Int(seconds)) => self.tcp_keepalive = *seconds as u32,
             _ => {}
         }

@@ -11,9 +11,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::daemon::LogLevel;
 use super::fragment::{self, Fragment, HEAD, Produced, Wanted};
+use super::lexer;
 use super::sentinel_line::SentinelLine;
 use super::slot::{Content, Slot, VALKEY_REBOOT};
-use super::user::DefaultUser;
+use crate::acl::Users;
 use crate::sentinel::NodeSettings;
 use crate::sentinel::id::{Epoch, MasterName};
 use crate::sentinel::monitor::record::MasterRecord;
@@ -28,7 +29,8 @@ pub struct ConfImage {
     base: Vec<Content>,
     /// Plain directives whose value we know. `None` is one that has no line.
     plain: BTreeMap<Slot, Option<Vec<u8>>>,
-    user: DefaultUser,
+    /// One line each, by name; none when an ACL file has them.
+    users: Vec<Produced>,
     node: NodeSettings,
     head: Fragment,
     tail: Fragment,
@@ -44,12 +46,12 @@ struct MasterState {
 }
 
 impl ConfImage {
-    /// An image of a file with this text, without masters.
-    pub fn new(text: &[u8], node: NodeSettings, user: DefaultUser) -> ConfImage {
+    /// An image of a file with this text, without masters and users.
+    pub fn new(text: &[u8], node: NodeSettings) -> ConfImage {
         ConfImage {
             base: read(text),
             plain: BTreeMap::new(),
-            user,
+            users: Vec::new(),
             head: fragment::head(&node),
             tail: fragment::tail(&node),
             node,
@@ -62,6 +64,15 @@ impl ConfImage {
     /// know nothing of stay; about everything else the state is right and the text is not (config.md 129).
     pub fn reread(&mut self, text: &[u8]) {
         self.base = read(text);
+    }
+
+    /// Sets who has a `user` line. Stock joins the words as they are, and cannot read quotes back; here they are quoted.
+    pub fn set_users(&mut self, users: &Users) {
+        let lines = users.lines().map(|words| {
+            let (slot, text) = (Slot::User(words[1].clone()), lexer::join(words));
+            Produced { slot, text, wanted: Wanted::Always }
+        });
+        self.users = lines.collect();
     }
 
     /// Sets or adds a master.
@@ -141,7 +152,7 @@ impl ConfImage {
                 Some(Produced { slot: slot.clone(), text, wanted: Wanted::Always })
             })
             .collect();
-        lines.push(Produced { slot: Slot::User, text: self.user.print(), wanted: Wanted::Always });
+        lines.extend_from_slice(&self.users);
         Fragment::new(lines)
     }
 }
@@ -163,7 +174,7 @@ struct Placement<'a> {
 impl<'a> Placement<'a> {
     fn new(base: &[Content], fragments: &'a [&'a Fragment], masters: &HashMap<&[u8], usize>) -> Placement<'a> {
         let owner = |slot: &Slot| match slot {
-            Slot::Plain(_) | Slot::BufferLimit(_) | Slot::User => Some(0),
+            Slot::Plain(_) | Slot::BufferLimit(_) | Slot::User(_) => Some(0),
             Slot::Node(name) if HEAD.contains(name) => Some(1),
             Slot::Node(_) => Some(fragments.len() - 1),
             Slot::Master { master, .. } => masters.get(master.as_slice()).copied(),
@@ -203,8 +214,11 @@ impl<'a> Placement<'a> {
 
     /// Another thing of the same kind and master, which has no place of its own.
     fn stand_in(&self, owner: usize, slot: &Slot) -> Option<usize> {
-        let Slot::Master { what: wanted, .. } = slot else { return None };
-        let same_kind = |slot: &Slot| matches!(slot, Slot::Master { what, .. } if what == wanted);
+        let same_kind = |other: &Slot| match (slot, other) {
+            (Slot::Master { what: wanted, .. }, Slot::Master { what, .. }) => what == wanted,
+            (Slot::User(_), Slot::User(_)) => true,
+            _ => false,
+        };
         let lines = self.fragments[owner].lines().iter().zip(&self.placed[owner]);
         lines.enumerate().find(|(_, (line, placed))| !**placed && same_kind(&line.slot)).map(|(at, _)| at)
     }

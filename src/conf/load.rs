@@ -16,7 +16,8 @@ use super::plain::{self, Value};
 use super::sentinel_line::{self, MasterLine, SentinelLine};
 use super::slot::Slot;
 use super::table;
-use super::user::{DefaultUser, PubsubDefault};
+use super::user::{UserLines, UserSource};
+use crate::acl::PubsubDefault;
 use crate::sentinel::NodeSettings;
 use crate::sentinel::addr::Addr;
 use crate::sentinel::id::{Epoch, MasterName, RunId, Secret};
@@ -48,6 +49,8 @@ pub struct Loaded {
     pub daemon: DaemonSettings,
     /// In the order of the file.
     pub masters: Vec<MasterRecord>,
+    /// Who may connect.
+    pub users: UserSource,
     /// What the next save starts from.
     pub image: ConfImage,
     /// Lines for the log, level warning: what the file says and does not get.
@@ -110,8 +113,7 @@ struct Loader<'a> {
     port: u16,
     requirepass: Option<Secret>,
     bind_source_addr: Option<IpAddr>,
-    pubsub: PubsubDefault,
-    user: Option<(Line, Vec<Vec<u8>>)>,
+    users: UserLines,
     /// Directives that this build cannot honour, by name, with their line and the reason.
     refused: BTreeMap<&'static str, (Line, &'static str)>,
     /// Lines of plain directives for the image; not those of included files, which keep them.
@@ -127,8 +129,7 @@ impl<'a> Loader<'a> {
             port: 26379,
             requirepass: None,
             bind_source_addr: None,
-            pubsub: PubsubDefault::ResetChannels,
-            user: None,
+            users: UserLines::default(),
             refused: BTreeMap::new(),
             plain: Vec::new(),
             queue: Vec::new(),
@@ -178,7 +179,7 @@ impl<'a> Loader<'a> {
             }
             (b"include", [path]) => self.include(path, &line, depth),
             (b"rename-command", [from, to]) => self.rename(from, to, &line),
-            (b"user", [name, rules @ ..]) => self.read_user(name, rules, line),
+            (b"user", [name, words @ ..]) => self.users.read(name, words).map_err(|message| line.fatal(message)),
             (name, []) if name.contains(&b'.') => Err(line.fatal("Module config specified without value")),
             (name, values) if is_without_effect(name, values) => Ok(()),
             _ => Err(line.fatal("Bad directive or wrong number of arguments")),
@@ -213,7 +214,7 @@ impl<'a> Loader<'a> {
             ("bind-source-addr", _) => self.bind_source_addr = None,
             ("acl-pubsub-default", Value::Word(word)) => {
                 let all = *word == "allchannels";
-                self.pubsub = if all { PubsubDefault::AllChannels } else { PubsubDefault::ResetChannels };
+                self.users.pubsub = if all { PubsubDefault::AllChannels } else { PubsubDefault::ResetChannels };
             }
             ("tls-port", value) => {
                 self.refuse_unless(name, *value == Value::Int(0), line, "This build does not serve TLS");
@@ -221,10 +222,7 @@ impl<'a> Loader<'a> {
             ("tls-replication", value) => {
                 self.refuse_unless(name, *value == Value::Bool(false), line, "This build does not connect with TLS");
             }
-            ("aclfile", value) => {
-                let none = *value == Value::Text(Vec::new());
-                self.refuse_unless(name, none, line, "This build has no ACL files, only 'user default' lines");
-            }
+            ("aclfile", Value::Text(path)) => self.users.file = (!path.is_empty()).then(|| as_path(path)),
             (name, value) => self.daemon.apply(name, value),
         }
         if origin != Origin::Include {
@@ -290,20 +288,6 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    fn read_user(&mut self, name: &[u8], rules: &[Vec<u8>], line: Line) -> Result<(), ConfError> {
-        if name != b"default" {
-            return Err(line.fatal("This build knows no users but 'default'"));
-        }
-        if self.user.is_some() {
-            return Err(line.fatal(
-                "Error in user declaration 'default': Duplicate user found. \
-                 A user can only be defined once in config files",
-            ));
-        }
-        self.user = Some((line, rules.to_vec()));
-        Ok(())
-    }
-
     /// What can be said only when every plain directive is known.
     fn finish_plain(&mut self) -> Result<(), ConfError> {
         self.daemon.make_absolute();
@@ -316,25 +300,20 @@ impl<'a> Loader<'a> {
         if let Some((line, why)) = self.refused.values().next() {
             return Err(line.fatal(*why));
         }
-        self.daemon.default_user = match (&self.user, &self.requirepass) {
-            (Some((line, rules)), _) => {
-                DefaultUser::parse(rules, self.pubsub).map_err(|message| line.fatal(message))?
-            }
-            (None, Some(password)) => DefaultUser::with_password(&password.0),
-            (None, None) => DefaultUser::open(),
-        };
         Ok(())
     }
 
-    fn warnings(&self, masters: &[MasterRecord]) -> Vec<String> {
+    fn warnings(&self, users: &UserSource, masters: &[MasterRecord]) -> Vec<String> {
         let scripts = |record: &MasterRecord| {
             record.spec.notification_script.is_some() || record.spec.client_reconfig_script.is_some()
         };
         let mut warnings = Vec::new();
-        if self.requirepass_is_void() {
+        if let Some(password) = &self.requirepass
+            && users.overrides(&password.0)
+        {
             warnings.push(
-                "WARNING: requirepass is not the password of this Sentinel, because the file has a 'user default' \
-                 line that says otherwise. Remove that line to use requirepass."
+                "WARNING: requirepass is not the password of this Sentinel, because a 'user default' line or the ACL \
+                 file says otherwise. Remove that line to use requirepass."
                     .to_owned(),
             );
         }
@@ -348,15 +327,12 @@ impl<'a> Loader<'a> {
         warnings
     }
 
-    /// A save writes a `user default` line, and from then on `requirepass` in the file changes nothing, in stock too.
-    fn requirepass_is_void(&self) -> bool {
-        let Some(password) = &self.requirepass else { return false };
-        let wanted = DefaultUser::with_password(&password.0).passwords;
-        !self.daemon.default_user.passwords.contains(&wanted[0])
-    }
-
     fn into_loaded(mut self, sources: &SourceSet, state: SentinelState) -> Loaded {
-        let mut image = ConfImage::new(&sources.main, state.node.clone(), self.daemon.default_user.clone());
+        let users = self.users.source(self.requirepass.as_ref());
+        let mut image = ConfImage::new(&sources.main, state.node.clone());
+        if let UserSource::Conf(users) = &users {
+            image.set_users(users);
+        }
         for (slot, line) in self.plain.drain(..) {
             image.set_plain(slot, line);
         }
@@ -373,7 +349,8 @@ impl<'a> Loader<'a> {
             image.set_master(master.clone());
         }
         Loaded {
-            warnings: self.warnings(&state.masters),
+            warnings: self.warnings(&users, &state.masters),
+            users,
             node: state.node,
             myid: state.myid,
             current_epoch: state.current_epoch,

@@ -11,8 +11,8 @@ pub enum Slot {
     Plain(&'static str),
     /// `client-output-buffer-limit` of one class.
     BufferLimit(&'static str),
-    /// Any `user` line.
-    User,
+    /// `user`, by name.
+    User(Vec<u8>),
     /// `sentinel` with a setting of the process, by lower-case sub-name.
     Node(&'static str),
     /// `sentinel` with something about a master.
@@ -92,7 +92,10 @@ impl Content {
         match name.as_slice() {
             b"include" | b"rename-command" => Content::Kept(line.to_vec()),
             b"loadmodule" => Content::Slot(Slot::Dead, line.to_vec()),
-            b"user" => Content::Slot(Slot::User, line.to_vec()),
+            b"user" => match values {
+                [name, ..] => Content::Slot(Slot::User(name.clone()), line.to_vec()),
+                [] => unknown(),
+            },
             b"sentinel" => match Slot::of_sentinel(values) {
                 Some(slot) => Content::Slot(slot, line.to_vec()),
                 None => Content::Kept(line.to_vec()),

@@ -46,6 +46,8 @@ pub enum Value {
     Push(Vec<Value>),
     /// `$n`, in RESP3 `=n` with the format `txt`.
     Verbatim(Bytes),
+    /// A time given in ms, as a number of seconds: `$n`, in RESP3 `,`.
+    Seconds(u64),
     /// A frame made beforehand, the same in both protocols.
     Ready(Bytes),
     /// Several replies, one after the other.
@@ -123,6 +125,13 @@ impl Value {
                     put_resp3(&resp3::types::BorrowedFrame::VerbatimString { data, format, attributes: None }, out);
                 }
             },
+            Value::Seconds(ms) => {
+                let text = seconds(*ms);
+                match protocol {
+                    Protocol::Resp2 => put_resp2(&resp2::types::BorrowedFrame::BulkString(text.as_bytes()), out),
+                    Protocol::Resp3 => out.put_slice(format!(",{text}\r\n").as_bytes()),
+                }
+            }
             Value::Ready(frame) => out.extend_from_slice(frame),
             Value::Several(values) => {
                 for value in values {
@@ -139,6 +148,15 @@ impl Value {
         self.write(protocol, &mut out);
         out.freeze()
     }
+}
+
+/// 17 significant digits, as C's `%.17g` writes them.
+fn seconds(ms: u64) -> String {
+    let seconds = ms as f64 / 1_000.0;
+    let before_point = (ms / 1_000).checked_ilog10().map_or(0, |digits| digits as usize + 1);
+    let leading_zeros = if ms == 0 { 0 } else { 3 - (ms.ilog10() as usize + 1).min(3) };
+    let text = format!("{seconds:.*}", 17 + leading_zeros - before_point);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn aggregate(resp3: u8, protocol: Protocol) -> u8 {
@@ -197,6 +215,11 @@ mod tests {
             (Value::name(""), "$0\r\n\r\n", "$0\r\n\r\n"),
             (Value::number(-17), "$3\r\n-17\r\n", "$3\r\n-17\r\n"),
             (Value::Nothing, "", ""),
+            (Value::Seconds(0), "$1\r\n0\r\n", ",0\r\n"),
+            (Value::Seconds(1), "$5\r\n0.001\r\n", ",0.001\r\n"),
+            (Value::Seconds(27_474), "$6\r\n27.474\r\n", ",27.474\r\n"),
+            (Value::Seconds(100), "$19\r\n0.10000000000000001\r\n", ",0.10000000000000001\r\n"),
+            (Value::Seconds(7_120_000), "$4\r\n7120\r\n", ",7120\r\n"),
         ] {
             assert_eq!(written(&value), [resp2.to_owned(), resp3.to_owned()], "{value:?}");
         }

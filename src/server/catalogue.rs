@@ -1,9 +1,11 @@
 //! The commands themselves, as data.
 
+use super::acl::commands as acl;
 use super::table::Entry;
 use super::table::Route::{Ask, Container, Local, Read};
 use super::{client, command, help, info, read, session, set, write};
 
+const SLOW: &[&str] = &["slow"];
 const CONNECTION: &[&str] = &["slow", "connection"];
 const FAST_CONNECTION: &[&str] = &["fast", "connection"];
 const ADMIN_CONNECTION: &[&str] = &["admin", "slow", "dangerous", "connection"];
@@ -53,6 +55,13 @@ macro_rules! entry {
 macro_rules! sentinel {
     ($word:literal, $arity:literal, $since:literal, $route:expr, $summary:literal) => {
         entry!("sentinel" | $word, $arity, &["admin"], ADMIN, &[], $since, $route, $summary)
+    };
+}
+
+/// A subcommand of ACL.
+macro_rules! acl {
+    ($word:literal, $arity:literal, $flags:expr, $categories:expr, $route:expr, $summary:literal) => {
+        entry!("acl" | $word, $arity, $flags, $categories, &[], "6.0.0", $route, $summary)
     };
 }
 
@@ -313,6 +322,20 @@ pub(super) static TABLE: &[Entry] = &[
         Local(client::unblock),
         "Tells that no connection is blocked."
     ),
+    entry!("acl", -2, &[], &["slow"], &[], "6.0.0", Container, "Container of the commands about users."),
+    acl!("whoami", 2, NO_SCRIPT, SLOW, Local(acl::whoami), "Tells the connection's user."),
+    acl!("users", 2, ADMIN_NO_SCRIPT, ADMIN, Local(acl::users), "Tells the names of all users."),
+    acl!("list", 2, ADMIN_NO_SCRIPT, ADMIN, Local(acl::list), "Tells the rules of all users."),
+    acl!("getuser", 3, ADMIN_NO_SCRIPT, ADMIN, Local(acl::getuser), "Tells the rules of a user."),
+    acl!("setuser", -3, ADMIN_NO_SCRIPT, ADMIN, Local(acl::setuser), "Adds or changes a user."),
+    acl!("deluser", -3, ADMIN_NO_SCRIPT, ADMIN, Local(acl::deluser), "Removes users."),
+    acl!("cat", -2, NO_SCRIPT, SLOW, Local(acl::cat), "Tells the categories, or the commands of one."),
+    acl!("dryrun", -4, ADMIN_NO_SCRIPT, ADMIN, Local(acl::dryrun), "Tells whether a user may send a command."),
+    acl!("genpass", -2, NO_SCRIPT, SLOW, Local(acl::genpass), "Makes a password."),
+    acl!("log", -2, ADMIN_NO_SCRIPT, ADMIN, Local(acl::log), "Tells what was refused."),
+    acl!("load", 2, ADMIN_NO_SCRIPT, ADMIN, Ask(acl::load), "Reads the ACL file."),
+    acl!("save", 2, ADMIN_NO_SCRIPT, ADMIN, Ask(acl::save), "Writes the ACL file."),
+    entry!("acl" | "help", 2, ANYTIME, SLOW, &[], "6.0.0", Local(help::acl), "Tells the subcommands."),
     entry!("client" | "help", 2, ANYTIME, CONNECTION, &[], "5.0.0", Local(help::client), "Tells the subcommands."),
     entry!(
         "command" | "count",

@@ -8,14 +8,14 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::REDIS_VERSION;
-use super::auth::DefaultUser;
+use super::acl::commands::note;
+use super::acl::log::Reason;
 use super::clients::Client;
 use super::session::{Ending, Replies, Session};
 use super::table;
 use super::write::{NOT_AN_INTEGER, SYNTAX_ERROR};
 use crate::resp::int::parse_strict;
 use crate::resp::reply::{Protocol, Value};
-use crate::resp::request::Trust;
 use crate::sentinel::addr::join_host_port;
 use crate::sentinel::time::Millis;
 
@@ -44,7 +44,7 @@ pub(crate) fn quit(session: &mut Session, _words: &[Bytes]) -> Value {
 /// `AUTH [user] password`
 pub(crate) fn auth(session: &mut Session, words: &[Bytes]) -> Value {
     let (user, password): (&[u8], _) = match &words[1..] {
-        [_] if session.context.user == DefaultUser::Open => {
+        [_] if session.badge.users().default_account().user.needs_no_password() => {
             return Value::fixed_error(
                 "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
                  configuration is correct?",
@@ -54,21 +54,27 @@ pub(crate) fn auth(session: &mut Session, words: &[Bytes]) -> Value {
         [user, password] => (user, password),
         _ => return SYNTAX_ERROR,
     };
-    if session.context.user.admits(user, password) {
-        session.trust = Trust::Known;
-        Value::OK
+    if log_in(session, user, password, &words[0]) { Value::OK } else { WRONG_PASSWORD }
+}
+
+/// Becomes that user. A failure is noted under the word that asked.
+fn log_in(session: &mut Session, user: &[u8], password: &[u8], word: &[u8]) -> bool {
+    let right = session.badge.log_in(user, password);
+    if right {
+        session.client.relabel(|labels| (labels.user, labels.account) = session.badge.identity());
     } else {
-        WRONG_PASSWORD
+        note(session, Reason::Auth, word, user);
     }
+    right
 }
 
 /// `HELLO [version [AUTH user password] [SETNAME name]]`. Protocol and name are applied only if everything is right; a
 /// right password counts even if a later option is wrong, as in stock.
 pub(crate) fn hello(session: &mut Session, words: &[Bytes]) -> Value {
-    match hello_options(session, &words[1..]) {
+    match hello_options(session, words) {
         Err(refusal) => refusal,
         Ok(options) => {
-            if session.trust == Trust::Stranger {
+            if session.badge.is_stranger() {
                 return Value::fixed_error(
                     "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH \
                      <user> <pass> option can be used to authenticate the client and select the RESP protocol \
@@ -95,7 +101,7 @@ struct HelloOptions {
 
 fn hello_options(session: &mut Session, words: &[Bytes]) -> Result<HelloOptions, Value> {
     let mut options = HelloOptions::default();
-    let Some((version, mut rest)) = words.split_first() else { return Ok(options) };
+    let Some((version, mut rest)) = words[1..].split_first() else { return Ok(options) };
     let version = parse_strict(version);
     let version = version.ok_or(Value::fixed_error("ERR Protocol version is not an integer or out of range"))?;
     options.protocol = Some(match version {
@@ -106,10 +112,9 @@ fn hello_options(session: &mut Session, words: &[Bytes]) -> Result<HelloOptions,
     while let Some((option, values)) = rest.split_first() {
         rest = match (option.to_ascii_lowercase().as_slice(), values) {
             (b"auth", [user, password, rest @ ..]) => {
-                if !session.context.user.admits(user, password) {
+                if !log_in(session, user, password, &words[0]) {
                     return Err(WRONG_PASSWORD);
                 }
-                session.trust = Trust::Known;
                 rest
             }
             (b"setname", [name, rest @ ..]) => {
@@ -298,7 +303,7 @@ fn chosen_clients(session: &Session, words: &[Bytes]) -> Result<Vec<Arc<Client>>
 }
 
 /// One line of CLIENT LIST, without its end. Sizes of buffers that this process does not have are 0.
-fn describe(client: &Client, now: Millis) -> Vec<u8> {
+pub(crate) fn describe(client: &Client, now: Millis) -> Vec<u8> {
     let labels = client.labels();
     let (channels, patterns) = (client.channels.load(Ordering::Relaxed), client.patterns.load(Ordering::Relaxed));
     let flags = if channels + patterns > 0 { 'P' } else { 'N' };
@@ -315,10 +320,11 @@ fn describe(client: &Client, now: Millis) -> Vec<u8> {
         line,
         " age={} idle={} flags={flags} db=0 sub={channels} psub={patterns} ssub=0 multi=-1 qbuf=0 qbuf-free=0 \
          argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={waiting_events} omem={waiting_bytes} tot-mem={waiting_bytes} \
-         events=r cmd={} user=default redir=-1 resp={protocol} lib-name={} lib-ver={}",
+         events=r cmd={} user={} redir=-1 resp={protocol} lib-name={} lib-ver={}",
         now.since(client.since) / 1_000,
         now.since(client.last_seen()) / 1_000,
         table::name_at(client.last_command()),
+        String::from_utf8_lossy(&labels.user),
         String::from_utf8_lossy(&labels.lib_name),
         String::from_utf8_lossy(&labels.lib_version),
     );
@@ -336,6 +342,7 @@ struct KillFilter {
     peer: Option<Bytes>,
     local: Option<Bytes>,
     class: Option<Class>,
+    user: Option<Bytes>,
     spares_self: bool,
 }
 
@@ -346,14 +353,14 @@ pub(crate) fn kill(session: &mut Session, words: &[Bytes]) -> Value {
             let filter = KillFilter { peer: Some(addr.clone()), ..KillFilter::default() };
             if kill_chosen(session, &filter) > 0 { Value::OK } else { Value::fixed_error("ERR No such client") }
         }
-        filters => match kill_filter(filters) {
+        filters => match kill_filter(session, filters) {
             Ok(filter) => Value::Integer(kill_chosen(session, &filter)),
             Err(refusal) => refusal,
         },
     }
 }
 
-fn kill_filter(words: &[Bytes]) -> Result<KillFilter, Value> {
+fn kill_filter(session: &Session, words: &[Bytes]) -> Result<KillFilter, Value> {
     let mut filter = KillFilter { spares_self: true, ..KillFilter::default() };
     for pair in words.chunks(2) {
         let [option, value] = pair else { return Err(SYNTAX_ERROR) };
@@ -365,7 +372,7 @@ fn kill_filter(words: &[Bytes]) -> Result<KillFilter, Value> {
             b"type" => filter.class = Some(class_named(value)?),
             b"addr" => filter.peer = Some(value.clone()),
             b"laddr" => filter.local = Some(value.clone()),
-            b"user" if &value[..] == b"default" => {}
+            b"user" if session.badge.users().find(value).is_some() => filter.user = Some(value.clone()),
             b"user" => return Err(Value::echo_error(&[b"ERR No such user '", value, b"'"])),
             b"skipme" => match value.to_ascii_lowercase().as_slice() {
                 b"yes" => filter.spares_self = true,
@@ -388,6 +395,7 @@ fn kill_chosen(session: &mut Session, filter: &KillFilter) -> i64 {
         let chosen = filter.id.is_none_or(|id| id == client.id as i64)
             && is_at(&filter.peer, client.peer)
             && is_at(&filter.local, client.local)
+            && filter.user.as_ref().is_none_or(|user| client.labels().user == user)
             && filter.class.is_none_or(|class| class == class_of(&client))
             && !(is_self && filter.spares_self);
         if !chosen {

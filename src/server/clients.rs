@@ -56,9 +56,13 @@ pub struct Client {
     wake: Notify,
 }
 
-/// What a client says of itself. All are empty until set.
+/// What a client says of itself, empty until set, and who it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Labels {
+    /// Its user's name.
+    pub user: Bytes,
+    /// The serial of its user's account.
+    pub account: u64,
     /// `CLIENT SETNAME`
     pub name: Bytes,
     /// `CLIENT SETINFO lib-name`

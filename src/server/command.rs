@@ -3,10 +3,10 @@
 use bytes::Bytes;
 
 use super::catalogue::TABLE;
-use super::glob::{Case, matches};
 use super::session::Session;
 use super::table::{self, Entry};
 use super::write::SYNTAX_ERROR;
+use crate::pattern::{Case, matches};
 use crate::resp::reply::Value;
 
 fn commands() -> impl Iterator<Item = &'static Entry> {

@@ -86,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Executes every request that is complete, unless too much waits to leave.
     async fn execute_ready(&mut self) {
         while self.output.len() < HIGH_WATER && self.session.ending.is_none() && !self.input.is_empty() {
-            match self.scanner.next(&mut self.input, self.session.trust) {
+            match self.scanner.next(&mut self.input, self.session.trust()) {
                 Ok(None) => break,
                 Ok(Some(words)) if words.is_empty() => {}
                 Ok(Some(words)) => self.execute(&words).await,
@@ -113,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Has an errand run. Events that were published before its answer go before the reply.
     async fn ask(&mut self, errand: Errand) {
-        let outcome = write::run(errand, &self.session.context).await;
+        let outcome = write::run(errand, &self.session.context, self.session.client.id).await;
         if self.session.subscriptions.count() > 0
             && let Some(after_event) = outcome.after_event
         {

@@ -28,6 +28,11 @@ pub(crate) fn client(_session: &mut Session, _words: &[Bytes]) -> Value {
     page("CLIENT", CLIENT)
 }
 
+/// `ACL HELP`
+pub(crate) fn acl(_session: &mut Session, _words: &[Bytes]) -> Value {
+    page("ACL", ACL)
+}
+
 /// `COMMAND HELP`
 pub(crate) fn command(_session: &mut Session, _words: &[Bytes]) -> Value {
     page("COMMAND", COMMAND)
@@ -78,6 +83,21 @@ const CLIENT: Lines = &[
     ("SETINFO (LIB-NAME|LIB-VER) <value>", "Note the client's library."),
     ("SETNAME <name>", "Name this connection."),
     ("UNBLOCK <id> [TIMEOUT|ERROR]", "Accepted; no connection is ever blocked."),
+];
+
+const ACL: Lines = &[
+    ("CAT [<category>]", "Tell the categories, or the commands that are in one."),
+    ("DELUSER <user> [<user> ...]", "Remove users and close their connections."),
+    ("DRYRUN <user> <command> [<arg> ...]", "Tell whether the user may send this, without doing it."),
+    ("GENPASS [<bits>]", "Make a password of 256 bits, or of so many."),
+    ("GETUSER <user>", "Tell the rules of a user."),
+    ("LIST", "Tell the rules of every user, as in a file."),
+    ("LOAD", "Read the ACL file."),
+    ("LOG [<count>|RESET]", "Tell what was refused last, or forget it."),
+    ("SAVE", "Write the ACL file."),
+    ("SETUSER <user> [<rule> ...]", "Add a user or change their rules."),
+    ("USERS", "Tell the names of all users."),
+    ("WHOAMI", "Tell the user of this connection."),
 ];
 
 const COMMAND: Lines = &[

@@ -4,14 +4,13 @@
 //! snapshots; everything that changes something becomes a message to a monitor or to the supervisor. Nothing in here
 //! decides anything about masters, and nothing here can keep a monitor waiting.
 
-pub mod auth;
+pub mod acl;
 mod catalogue;
 mod client;
 pub mod clients;
 mod command;
 mod conn;
 pub mod counters;
-pub mod glob;
 mod help;
 mod info;
 mod instance;
@@ -37,7 +36,7 @@ use crate::net::listen;
 use crate::publish::Reader;
 use crate::sentinel::tilt::TiltRegister;
 use crate::sentinel::time::Millis;
-use auth::{Channels, DefaultUser};
+use acl::Acl;
 use clients::{Clients, OutputLimit};
 use counters::Counters;
 use pubsub::{Feed, Hub};
@@ -109,10 +108,8 @@ pub struct Context {
     pub clock: Clock,
     /// Whether TILT is on.
     pub tilt: Arc<TiltRegister>,
-    /// The default user.
-    pub user: DefaultUser,
-    /// What it may subscribe to and publish on.
-    pub channels: Channels,
+    /// Who may do what.
+    pub acl: Acl,
     /// Commands that go by other names.
     pub renames: Renames,
     /// `loglevel`, by stock's name.
@@ -206,6 +203,6 @@ impl Context {
             IpAddr::V4(ip) => ip == Ipv4Addr::LOCALHOST,
             IpAddr::V6(ip) => ip == Ipv6Addr::LOCALHOST,
         };
-        self.limits.protected_mode && self.user == DefaultUser::Open && !is_self
+        self.limits.protected_mode && !is_self && self.acl.users().default_account().user.needs_no_password()
     }
 }

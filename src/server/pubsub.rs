@@ -12,8 +12,8 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::clients::{Client, OutputLimit};
-use super::glob::{Case, matches};
 use crate::driver::clock::Clock;
+use crate::pattern::{Case, matches};
 use crate::resp::reply::{Protocol, Value};
 use crate::sentinel::event::Event;
 
@@ -135,6 +135,21 @@ impl Hub {
                 if empty {
                     subscriptions.patterns.remove(name);
                 }
+            }
+        }
+    }
+
+    /// Shows every subscription.
+    pub fn visit(&self, mut see: impl FnMut(Kind, &Bytes, &Client)) {
+        let subscriptions = lock(&self.subscriptions);
+        for (name, subscribers) in &subscriptions.channels {
+            for client in subscribers.values() {
+                see(Kind::Channel, name, client);
+            }
+        }
+        for (name, subscribers) in &subscriptions.patterns {
+            for client in subscribers.values() {
+                see(Kind::Pattern, name, client);
             }
         }
     }
@@ -275,6 +290,12 @@ impl OwnSubscriptions {
             }
         }
         self.show(client);
+    }
+
+    /// Whether every one of them is allowed.
+    pub fn all(&self, is_allowed: impl Fn(Kind, &[u8]) -> bool) -> bool {
+        let channels = self.channels.iter().all(|name| is_allowed(Kind::Channel, name));
+        channels && self.patterns.iter().all(|name| is_allowed(Kind::Pattern, name))
     }
 
     fn set(&mut self, kind: Kind) -> &mut std::collections::BTreeSet<Bytes> {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Context;
-use super::auth::{Channels, DefaultUser};
+use super::acl::log::Reason;
+use super::acl::{self, Badge, Standing};
 use super::clients::Client;
 use super::pubsub::{Kind, OwnSubscriptions};
 use super::read::Snapshots;
-use super::table::{self, Entry, Route};
+use super::table::{self, Entry, Found, Route};
 use super::write::Errand;
+use crate::acl::Denial;
 use crate::resp::reply::{Protocol, Value};
 use crate::resp::request::Trust;
 
@@ -55,7 +57,8 @@ pub(crate) struct Session {
     pub(crate) client: Arc<Client>,
     pub(crate) snapshots: Snapshots,
     pub(crate) protocol: Protocol,
-    pub(crate) trust: Trust,
+    /// Its user.
+    pub(crate) badge: Badge,
     pub(crate) replies: Replies,
     pub(crate) subscriptions: OwnSubscriptions,
     /// Set by a command that closes its own connection.
@@ -64,16 +67,14 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(context: Arc<Context>, client: Arc<Client>) -> Session {
-        let trust = match context.user {
-            DefaultUser::Open => Trust::Known,
-            DefaultUser::Locked(_) | DefaultUser::Off => Trust::Stranger,
-        };
+        let badge = Badge::new(&context.acl);
+        client.relabel(|labels| (labels.user, labels.account) = badge.identity());
         Session {
             snapshots: Snapshots::new(context.clone()),
             context,
             client,
             protocol: Protocol::Resp2,
-            trust,
+            badge,
             replies: Replies::On,
             subscriptions: OwnSubscriptions::default(),
             ending: None,
@@ -90,10 +91,14 @@ impl Session {
             Ok(found) => found,
             Err(refusal) => return Step::Reply(refusal),
         };
-        if let Some(refusal) = self.refusal(found.entry) {
+        if !self.may_stay() {
+            return Step::End(Ending::Silent);
+        }
+        // Noted before it is refused: CLIENT LIST and ACL LOG show what was asked last.
+        self.client.note(found.place, self.context.clock.mono());
+        if let Some(refusal) = self.refusal(found, words) {
             return Step::Reply(refusal);
         }
-        self.client.note(found.place, self.context.clock.mono());
         self.context.counters.command();
         match found.entry.route {
             Route::Container => unreachable!("the table finds a subcommand or refuses"),
@@ -103,14 +108,30 @@ impl Session {
         }
     }
 
-    fn refusal(&self, entry: &Entry) -> Option<Value> {
-        if self.trust == Trust::Stranger && !entry.is_for_strangers() {
+    /// Whether requests are held to the limits for strangers.
+    pub(crate) fn trust(&self) -> Trust {
+        if self.badge.is_stranger() { Trust::Stranger } else { Trust::Known }
+    }
+
+    /// Looks at the newest users. Not, when its user is gone or may not have all that it is subscribed to.
+    fn may_stay(&mut self) -> bool {
+        match self.badge.refresh() {
+            Standing::Fine => true,
+            Standing::Gone => false,
+            Standing::FewerChannels => {
+                let user = self.badge.user();
+                self.subscriptions.all(|kind, name| user.permits_channel(name, kind == Kind::Pattern))
+            }
+        }
+    }
+
+    fn refusal(&self, found: Found, words: &[Bytes]) -> Option<Value> {
+        let entry = found.entry;
+        if self.badge.is_stranger() && !entry.is_for_strangers() {
             return Some(Value::fixed_error("NOAUTH Authentication required."));
         }
-        if self.context.channels == Channels::None && is_for_channels(entry) {
-            return Some(Value::fixed_error(
-                "NOPERM this user has no permissions to access one of the channels used as arguments",
-            ));
+        if let Err(denial) = acl::check(self.badge.user(), found, words) {
+            return Some(self.deny(denial, entry, words));
         }
         let restricted = self.protocol == Protocol::Resp2 && self.subscriptions.count() > 0;
         if restricted && !is_for_subscribers(entry) {
@@ -123,13 +144,32 @@ impl Session {
         None
     }
 
+    fn deny(&self, denial: Denial, entry: &Entry, words: &[Bytes]) -> Value {
+        let (reason, object, reply): (_, &[u8], _) = match denial {
+            Denial::Command => {
+                let text = format!("NOPERM this user has no permissions to run the '{}' command", entry.name);
+                (Reason::Command, entry.name.as_bytes(), Value::error(text))
+            }
+            Denial::Channel(at) => {
+                let text = "NOPERM this user has no permissions to access one of the channels used as arguments";
+                (Reason::Channel, &words[1 + at], Value::fixed_error(text))
+            }
+        };
+        acl::commands::note(self, reason, object, self.badge.name());
+        reply
+    }
+
     /// Whether the reply to the present command is to be written. Acknowledgements of subscriptions are, as in stock.
     pub(crate) fn wants(&self, reply: &Value) -> bool {
         matches!(self.replies, Replies::On | Replies::SkipNext) || is_push(reply)
     }
 
-    /// To be called after each command.
+    /// To be called after each command. One that took away the session's own user, or its channels while it subscribed,
+    /// is the last.
     pub(crate) fn command_is_done(&mut self) {
+        if !self.may_stay() {
+            self.ending.get_or_insert(Ending::Flushed);
+        }
         self.replies = match self.replies {
             Replies::SkipNext => Replies::Skip,
             Replies::Skip => Replies::On,
@@ -144,10 +184,6 @@ fn is_push(reply: &Value) -> bool {
         Value::Several(values) => values.iter().all(is_push),
         _ => false,
     }
-}
-
-fn is_for_channels(entry: &Entry) -> bool {
-    matches!(entry.name, "subscribe" | "psubscribe" | "publish")
 }
 
 fn is_for_subscribers(entry: &Entry) -> bool {

@@ -6,10 +6,10 @@
 use bytes::Bytes;
 use nix::unistd::{AccessFlags, access};
 
-use super::glob::{Case, matches};
 use super::read::{Snapshots, UNKNOWN_MASTER};
 use super::write::Errand;
 use crate::driver::{NodeChange, SupervisorRequest};
+use crate::pattern::{Case, matches};
 use crate::resp::int::parse_strict;
 use crate::resp::reply::Value;
 use crate::sentinel::id::Secret;

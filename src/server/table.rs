@@ -79,6 +79,15 @@ pub(crate) struct Found {
 /// What the file made of command names (`rename-command`): lower-case name to the new one, `None` for no command.
 pub type Renames = BTreeMap<String, Option<String>>;
 
+/// The command that the words name, whatever their number.
+pub(crate) fn lookup(words: &[Bytes], renames: &Renames) -> Option<Found> {
+    let found = resolve(words, renames)?;
+    match words.get(1) {
+        Some(word) if has_subcommands(found.entry) => subcommand(found.entry, word),
+        _ => Some(found),
+    }
+}
+
 /// Finds the command that the words name, and checks their number. The error is the reply.
 pub(crate) fn find(words: &[Bytes], renames: &Renames) -> Result<Found, Value> {
     let found = resolve(words, renames).ok_or_else(|| unknown_command(words))?;
@@ -126,7 +135,7 @@ fn position(is_it: impl Fn(&Entry) -> bool) -> Option<Found> {
 }
 
 fn has_subcommands(entry: &Entry) -> bool {
-    matches!(entry.name, "sentinel" | "client" | "command")
+    matches!(entry.name, "sentinel" | "client" | "command" | "acl")
 }
 
 fn wrong_arity(entry: &Entry) -> Value {
@@ -156,7 +165,7 @@ fn unknown_subcommand(container: &Entry, word: &[u8]) -> Value {
 }
 
 /// What stock prints of a word: it ends at a NUL byte.
-fn printed(word: &[u8], room: usize) -> &[u8] {
+pub(crate) fn printed(word: &[u8], room: usize) -> &[u8] {
     let end = memchr::memchr(0, word).unwrap_or(word.len());
     &word[..end.min(room)]
 }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::Context;
-use super::glob::{Case, matches};
 use super::read::{Snapshots, UNKNOWN_MASTER};
 use super::session::Ending;
+use super::{Context, acl};
 use crate::driver::{Answered, MonitorMessage, SupervisorRequest};
+use crate::pattern::{Case, matches};
 use crate::resp::int::parse_strict;
 use crate::resp::reply::Value;
 use crate::sentinel::addr::Addr;
@@ -50,6 +50,10 @@ pub(crate) enum Errand {
     Supervisor { request: SupervisorRequest, reply: Option<Value> },
     /// The supervisor, to end the process.
     Shutdown,
+    /// The ACL file, for its users.
+    LoadUsers,
+    /// The ACL file, to take the users.
+    SaveUsers,
 }
 
 /// What came of an errand.
@@ -91,9 +95,11 @@ fn opinion(down: bool, leader: &str, epoch: i64) -> Value {
     Value::Array(vec![Value::Integer(i64::from(down)), Value::text(leader), Value::Integer(epoch)])
 }
 
-/// Asks, waits and replies.
-pub(crate) async fn run(errand: Errand, context: &Context) -> Outcome {
+/// Asks, waits and replies. `asker` is the id of the connection that waits.
+pub(crate) async fn run(errand: Errand, context: &Context, asker: u64) -> Outcome {
     match errand {
+        Errand::LoadUsers => Outcome::plain(acl::file::load(context, asker).await),
+        Errand::SaveUsers => Outcome::plain(acl::file::save(context).await),
         Errand::Reply(reply) => Outcome::plain(reply),
         Errand::Admin { master, request, refusal } => match ask_monitor(context, &master, request).await {
             None => Outcome::plain(UNKNOWN_MASTER),

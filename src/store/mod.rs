@@ -11,10 +11,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task;
 use tokio::time::{Instant, sleep_until};
 
+use crate::acl::Users;
 pub use crate::conf::daemon::LogLevel;
 use crate::conf::error::strerror;
 use crate::conf::image::ConfImage;
@@ -116,17 +117,19 @@ impl StoreHandle {
     }
 }
 
-/// Starts the store. `image` is what was loaded; `epoch` is read at each save. Acks wait for room in their channel, so
+/// Starts the store. `image` is what was loaded; `epoch` and `users` are read at each save; there are no users when an
+/// ACL file has them. Acks wait for room in their channel, so
 /// whoever receives them must never wait for the store.
 pub fn spawn(
     image: ConfImage,
     disk: Arc<dyn Disk>,
     epoch: Arc<EpochRegister>,
+    users: Option<watch::Receiver<Arc<Users>>>,
     acks: mpsc::Sender<Ack>,
 ) -> (StoreHandle, task::JoinHandle<()>) {
     let queue = Arc::new(Mutex::new(Queue::default()));
     let (wake, woken) = mpsc::channel(1);
-    let saver = Box::new(Saver { image, disk, epoch, written: None });
+    let saver = Box::new(Saver { image, disk, epoch, users, written: None });
     let store = Store { queue: queue.clone(), woken, acks, saver: Some(saver), failed: BTreeMap::new(), retry: None };
     (StoreHandle { queue, wake }, tokio::spawn(store.run()))
 }
@@ -238,6 +241,7 @@ struct Saver {
     image: ConfImage,
     disk: Arc<dyn Disk>,
     epoch: Arc<EpochRegister>,
+    users: Option<watch::Receiver<Arc<Users>>>,
     /// What we last wrote. Anything else in the file was written by somebody else.
     written: Option<Vec<u8>>,
 }
@@ -252,6 +256,11 @@ impl Saver {
                 Change::LogLevel(level) => self.image.set_log_level(level),
                 Change::Flush => {}
             }
+        }
+        if let Some(users) = &mut self.users
+            && users.has_changed().unwrap_or(false)
+        {
+            self.image.set_users(&users.borrow_and_update());
         }
         let there = self.disk.read().map_err(SaveError::Read)?.unwrap_or_default();
         if self.written.as_ref() != Some(&there) {

@@ -67,7 +67,7 @@ impl Bench {
         let loaded = load(&sources, RunId::from("a".repeat(40).as_str()), &NoFiles).expect("loads");
         let (disk, epoch) = (Arc::new(disk), Arc::new(EpochRegister::default()));
         let (sender, acks) = mpsc::channel(16);
-        let (store, task) = spawn(loaded.image.clone(), disk.clone(), epoch.clone(), sender);
+        let (store, task) = spawn(loaded.image.clone(), disk.clone(), epoch.clone(), None, sender);
         Bench { store, task, acks, disk, epoch, loaded }
     }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
+use sentineld::acl::{PubsubDefault, Users};
 use sentineld::conf::files::NoFiles;
 use sentineld::conf::image::ConfImage;
 use sentineld::conf::load::{Loaded, SourceSet, load};
-use sentineld::conf::user::DefaultUser;
 use sentineld::sentinel::NodeSettings;
 use sentineld::sentinel::addr::Addr;
 use sentineld::sentinel::id::{Epoch, MasterName, RunId, Secret};
@@ -153,7 +153,8 @@ proptest! {
         epoch in any::<u64>(),
         old in prop::collection::vec(old_line(), 0..12),
     ) {
-        let mut image = ConfImage::new(old.join("\n").as_bytes(), node.clone(), DefaultUser::open());
+        let mut image = ConfImage::new(old.join("\n").as_bytes(), node.clone());
+        image.set_users(&Users::new(PubsubDefault::ResetChannels));
         for master in &masters {
             image.set_master(master.clone());
         }
@@ -189,6 +190,6 @@ proptest! {
     fn no_text_makes_loading_or_saving_panic(text in prop::collection::vec(any::<u8>(), 0..200)) {
         let sources = SourceSet { main: text.clone(), stdin: None, options: text.clone(), cwd: PathBuf::from("/") };
         let _ = load(&sources, RunId::from("id"), &NoFiles);
-        ConfImage::new(&text, NodeSettings::new(RunId::from("id")), DefaultUser::open()).render(Epoch(0));
+        ConfImage::new(&text, NodeSettings::new(RunId::from("id"))).render(Epoch(0));
     }
 }

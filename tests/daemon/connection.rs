@@ -1,9 +1,7 @@
 //! HELLO and CLIENT.
 
-use sentineld::server::auth::DefaultUser;
-
 use crate::wire::Wire;
-use crate::world::{Plan, World};
+use crate::world::{LOCKED, Plan, World};
 
 fn greeting(header: &str, protocol: u8, id: u64) -> String {
     format!(
@@ -41,7 +39,7 @@ async fn hello_chooses_the_protocol() {
 /// 169, 170
 #[tokio::test]
 async fn hello_applies_nothing_without_the_right_password() {
-    let world = World::planned(Plan { user: DefaultUser::with_password(b"secret"), ..Plan::default() });
+    let world = World::planned(Plan { users: LOCKED, ..Plan::default() });
     let mut client = world.client().await;
     let unauthenticated = "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH \
                            <user> <pass> option can be used to authenticate the client and select the RESP protocol \

@@ -79,7 +79,7 @@ impl Rig {
         let (requests, requested) = mpsc::channel(supervisor::REQUESTS);
         let (notice_sender, notices) = mpsc::channel(supervisor::NOTICES);
         let (stop, stops) = mpsc::channel(1);
-        let (store, store_task) = sentineld::store::spawn(loaded.image, disk.clone(), epoch.clone(), acked);
+        let (store, store_task) = sentineld::store::spawn(loaded.image, disk.clone(), epoch.clone(), None, acked);
         let (hub, _, feed) = pubsub::hub();
         let process = Rc::new(Process {
             clock: Clock::new(),

@@ -1,8 +1,6 @@
 //! Which commands exist, and the order in which a request is judged.
 
-use sentineld::server::auth::DefaultUser;
-
-use crate::world::{Plan, World};
+use crate::world::{LOCKED, Plan, World};
 
 #[tokio::test]
 async fn answers_simple_commands() {
@@ -16,7 +14,7 @@ async fn answers_simple_commands() {
     client.exchange("SENTINEL MYID", format!("$40\r\n{}\r\n", crate::world::MYID)).await; // 22
     client.exchange("SENTINEL myid x", "-ERR wrong number of arguments for 'sentinel|myid' command\r\n").await; // 23
     client.exchange("GET a", "-ERR unknown command 'GET', with args beginning with: 'a' \r\n").await; // 1
-    client.exchange("COMMAND COUNT", ":14\r\n").await;
+    client.exchange("COMMAND COUNT", ":15\r\n").await;
     client.exchange("COMMAND INFO nope", "*1\r\n$-1\r\n").await;
     client
         .exchange(
@@ -56,7 +54,7 @@ async fn help_pages_begin_and_end_as_stocks_do() {
 /// 173: everything that concerns the words comes before authentication, and nothing else does.
 #[tokio::test]
 async fn strangers_learn_nothing_but_names_and_arities() {
-    let world = World::planned(Plan { user: DefaultUser::with_password(b"secret"), ..Plan::default() });
+    let world = World::planned(Plan { users: LOCKED, ..Plan::default() });
     let mut client = world.client().await;
     let refused = "-NOAUTH Authentication required.\r\n";
     for command in ["SENTINEL MASTERS", "PING", "INFO", "COMMAND", "SUBSCRIBE a", "PUBLISH a b", "SHUTDOWN"] {
@@ -72,7 +70,7 @@ async fn strangers_learn_nothing_but_names_and_arities() {
 /// 172, 207
 #[tokio::test]
 async fn a_password_opens() {
-    let world = World::planned(Plan { user: DefaultUser::with_password(b"secret"), ..Plan::default() });
+    let world = World::planned(Plan { users: LOCKED, ..Plan::default() });
     let mut client = world.client().await;
     let wrong = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
     client.exchange("AUTH wrong", wrong).await;

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use sentineld::sentinel::event::EventKind;
-use sentineld::server::auth::Channels;
 use sentineld::server::clients::OutputLimit;
 use sentineld::server::{Limits, Renames};
 
@@ -40,7 +39,7 @@ async fn acknowledges_each_subscription() {
 /// 209: `user default ... resetchannels`.
 #[tokio::test]
 async fn a_user_without_channels_subscribes_to_none() {
-    let world = World::planned(Plan { channels: Channels::None, ..Plan::default() });
+    let world = World::planned(Plan { users: &[("default", "on nopass +@all")], ..Plan::default() });
     let mut client = world.client().await;
     let refusal = "-NOPERM this user has no permissions to access one of the channels used as arguments\r\n";
     client.exchange("SUBSCRIBE +sdown", refusal).await;

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use sentineld::server::Limits;
-use sentineld::server::auth::DefaultUser;
 
 use crate::wire::array;
-use crate::world::{Manner, Plan, World, master};
+use crate::world::{LOCKED, Manner, Plan, World, master};
 
 /// 195, 198
 #[tokio::test]
@@ -83,7 +82,7 @@ async fn browsers_are_cut_off_without_a_word() {
 /// 202
 #[tokio::test]
 async fn strangers_must_be_brief() {
-    let world = World::planned(Plan { user: DefaultUser::with_password(b"secret"), ..Plan::default() });
+    let world = World::planned(Plan { users: LOCKED, ..Plan::default() });
     for (bytes, error) in
         [("*11\r\n", "unauthenticated multibulk length"), ("*1\r\n$16385\r\n", "unauthenticated bulk length")]
     {
@@ -155,8 +154,8 @@ async fn a_request_that_outgrows_the_query_buffer_ends_the_connection() {
 #[tokio::test]
 async fn protected_mode_lets_loopback_in_only() {
     let limits = Limits { protected_mode: true, ..Limits::default() };
-    let plan = |user| Plan { limits: limits.clone(), user, host: [127, 0, 0, 2], ..Plan::default() };
-    let world = World::planned(plan(DefaultUser::Open));
+    let plan = |users| Plan { limits: limits.clone(), users, host: [127, 0, 0, 2], ..Plan::default() };
+    let world = World::planned(plan(&[]));
     let from = |ip: [u8; 4]| async move {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind(std::net::SocketAddr::from((ip, 0))).unwrap();
@@ -173,7 +172,7 @@ async fn protected_mode_lets_loopback_in_only() {
     assert!(refusal.starts_with(b"-DENIED Redis is running in protected mode because "));
     assert!(refusal.ends_with(b"\r\n"));
 
-    let world = World::planned(plan(DefaultUser::with_password(b"secret")));
+    let world = World::planned(plan(LOCKED));
     let mut far = from([127, 0, 0, 3]).await.connect(world.addr).await.unwrap();
     tokio::io::AsyncWriteExt::write_all(&mut far, b"QUIT\r\n").await.unwrap();
     let mut reply = Vec::new();

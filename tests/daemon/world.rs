@@ -1,8 +1,11 @@
 //! A server with monitors and a supervisor that do what the test says.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use sentineld::acl::users::{Declaration, rules_of};
+use sentineld::acl::{PubsubDefault, Users};
 use sentineld::driver::clock::Clock;
 use sentineld::driver::{Answered, MonitorMessage, SupervisorHandle, SupervisorRequest};
 use sentineld::net::listen;
@@ -15,7 +18,7 @@ use sentineld::sentinel::monitor::view::{InstanceView, MasterView, ReplicaView, 
 use sentineld::sentinel::tilt::TiltRegister;
 use sentineld::sentinel::time::Millis;
 use sentineld::server::Renames;
-use sentineld::server::auth::{Channels, DefaultUser};
+use sentineld::server::acl::Acl;
 use sentineld::server::clients::Clients;
 use sentineld::server::counters::Counters;
 use sentineld::server::pubsub::{self, HubSender};
@@ -30,20 +33,34 @@ pub(crate) const PEER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 /// What to build. The default has no masters and lets everybody in.
 pub(crate) struct Plan {
     pub(crate) limits: Limits,
-    pub(crate) user: DefaultUser,
-    pub(crate) channels: Channels,
+    /// Names and rules of users; without one for `default`, it may do everything.
+    pub(crate) users: &'static [(&'static str, &'static str)],
+    /// `aclfile`
+    pub(crate) acl_file: Option<PathBuf>,
     pub(crate) renames: Renames,
     pub(crate) settings: NodeSettings,
     /// Where to listen, and where clients connect to.
     pub(crate) host: [u8; 4],
 }
 
+/// A default user who needs the password `secret`.
+pub(crate) const LOCKED: &[(&str, &str)] = &[("default", "on >secret ~* &* +@all")];
+
+fn users(users: &[(&str, &str)]) -> Users {
+    let declaration = |(name, rules): &(&str, &str)| {
+        let rules = rules_of(&rules.split(' ').collect::<Vec<_>>()).expect("closed");
+        Declaration { name: name.as_bytes().to_vec(), rules }
+    };
+    let declarations: Vec<_> = users.iter().map(declaration).collect();
+    Users::declared(&declarations, None, PubsubDefault::ResetChannels).expect("rules")
+}
+
 impl Default for Plan {
     fn default() -> Self {
         Plan {
             limits: Limits::default(),
-            user: DefaultUser::Open,
-            channels: Channels::All,
+            users: &[],
+            acl_file: None,
             renames: Renames::new(),
             settings: NodeSettings::new(RunId::from(MYID)),
             host: [127, 0, 0, 1],
@@ -117,8 +134,7 @@ impl World {
             hub: subscriptions,
             clock,
             tilt: tilt.clone(),
-            user: plan.user,
-            channels: plan.channels,
+            acl: Acl::new(users(plan.users), plan.acl_file, 128),
             renames: plan.renames,
             log_level: watch::channel("notice".to_owned()).1,
             facts: Facts {

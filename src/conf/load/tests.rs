@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 use super::*;
+use crate::acl::User;
 use crate::conf::daemon::{BindAddr, LogLevel, Supervised};
 
 const ID: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -250,37 +252,97 @@ fn the_daemon_gets_what_it_needs() {
     assert!(daemon.protected_mode);
     let rename = |from: &str, to: Option<&str>| CommandRename { from: from.into(), to: to.map(str::to_owned) };
     assert_eq!(daemon.command_renames, [rename("ping", Some("pong")), rename("shutdown", None)]);
-    assert_eq!(daemon.default_user, DefaultUser::with_password(b"foo"));
+    assert!(user(&loaded, b"default").has_password(b"foo"));
     assert_eq!(loaded.node.bind_source_addr, "127.0.0.2".parse().ok());
     assert_eq!(loaded.node.requirepass, Some(Secret::from(b"foo".as_slice())));
+}
+
+fn user(loaded: &Loaded, name: &[u8]) -> Arc<User> {
+    match &loaded.users {
+        UserSource::Conf(users) => users.find(name).expect("there").user.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// config.md 198, 199, 202, 4.5: as stock tells them.
+#[test]
+fn wrong_users_are_refused_in_stocks_words() {
+    let late = |main: &str| match load(main).users {
+        UserSource::Refused { reasons, last } => [reasons, vec![last]].concat().join("; "),
+        other => panic!("{main}: {other:?}"),
+    };
+    assert_eq!(
+        late("user foo on +@bogus"),
+        "Error loading ACL rule '+@bogus' for the user named 'foo': Unknown command or category name in ACL; Critical \
+         error while loading ACLs. Exiting."
+    );
+    assert!(late("user \"a b\" on").starts_with("Spaces not allowed in ACL usernames; "));
+    assert!(late("aclfile x.acl\nuser foo on").starts_with("Configuring Redis with users defined in redis.conf and"));
+    for (main, message) in [
+        ("user foo on\nuser foo off", "'foo': Duplicate user found. A user can only be defined once in config files"),
+        ("user foo bogus", "'user': Syntax error"),
+        (
+            "user foo >x #zz",
+            "'foo': The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters",
+        ),
+        ("user foo on on bogus", "'on': Syntax error"),
+        ("user foo <x", "'user': The password you are trying to remove from the user does not exist"),
+        ("user foo +client|list|x", "'user': Allowing first-arg of a subcommand is not supported"),
+        ("user foo (+ping", "'foo': Unmatched parenthesis in acl selector starting at '(+ping'."),
+    ] {
+        assert_eq!(fatal(main).1, format!("Error in user declaration {message}"), "{main}");
+    }
+    assert_eq!(fatal("user").1, "Bad directive or wrong number of arguments");
+    let UserSource::File { path, .. } = load("aclfile x.acl").users else { panic!("an ACL file has the users") };
+    assert_eq!(path, Path::new("x.acl"));
+    // Files that servers read as well may name their commands.
+    load("user foo on -@all +get +config|get (+set ~x) -client|no-touch");
+}
+
+/// config.md 139, 140: every user by name, with what stock makes of its rules; none when an ACL file has them.
+#[test]
+fn users_are_saved_as_stock_saves_them() {
+    let saved = |main: &str| String::from_utf8(load(main).image.render(Epoch(0))).expect("text");
+    let users =
+        |text: &str| text.lines().filter(|line| line.starts_with("user ")).map(str::to_owned).collect::<Vec<_>>();
+    let sha_of_x = "#2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+    let text = saved("requirepass foo\nuser b on >x +@all -@dangerous +role\nuser 'q\"x' on \"&a'b\"");
+    assert_eq!(
+        users(&text),
+        [
+            format!("user b on {sha_of_x} resetchannels +@all -@dangerous +role"),
+            "user \"q\\\"x\" on resetchannels \"&a'b\" -@all".to_owned(),
+            "user default on #2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae ~* &* +@all".to_owned(),
+        ]
+    );
+    assert!(text.contains("requirepass \"foo\"\n"));
+    assert_eq!(saved(&text), text.replace("default on", "default on sanitize-payload"));
+    assert_eq!(users(&saved("aclfile x.acl")), [""; 0]);
+    let default = saved("user default on nopass ~* &* +@all");
+    assert_eq!(users(&default), ["user default on nopass sanitize-payload ~* &* +@all"]);
 }
 
 /// config.md 197, 202
 #[test]
 fn a_user_line_overrides_requirepass() {
     let loaded = load("requirepass foo\nuser default on >bar ~* &* +@all");
-    assert_eq!(loaded.daemon.default_user.passwords, DefaultUser::with_password(b"bar").passwords);
+    let default = user(&loaded, b"default");
+    assert!(default.has_password(b"bar") && !default.has_password(b"foo"));
     assert!(loaded.warnings[0].contains("requirepass"), "the file looks as if foo counted");
     assert!(load("requirepass foo\nuser default on >foo ~* &* +@all").warnings.is_empty());
     assert!(load("requirepass foo").warnings.is_empty());
     assert!(fatal("user default on nopass +@all\nuser default off").1.contains("Duplicate user found"));
     let all = load("user default on nopass +@all\nacl-pubsub-default allchannels");
-    assert!(all.daemon.default_user.all_channels);
-    assert!(!load("user default on nopass +@all").daemon.default_user.all_channels);
+    assert!(user(&all, b"default").permits_channel(b"x", false));
+    assert!(!user(&load("user default on nopass +@all"), b"default").permits_channel(b"x", false));
 }
 
 #[test]
 fn what_this_build_cannot_protect_is_refused() {
-    for main in [
-        "tls-port 6380",
-        "tls-replication yes",
-        "aclfile /x",
-        "user alice on nopass +@all",
-        "user default on nopass ~* &* +@all -shutdown",
-    ] {
+    for main in ["tls-port 6380", "tls-replication yes"] {
         assert!(fatal(main).1.starts_with("This build"), "{main}");
     }
-    load("tls-port 6380\ntls-port 0\ntls-replication no\naclfile \"\"");
+    load("tls-port 6380\ntls-port 0\ntls-replication no");
 }
 
 /// config.md 105
