@@ -259,9 +259,12 @@ impl Supervisor {
             }
             Owner::Master(name) => match self.starting.remove(&name) {
                 Some((record, asker)) => {
-                    self.answer(asker, answer_of(&result));
+                    // Who is answered finds the master at once, and hears of it afterwards.
+                    let answered = Answered { answer: answer_of(&result), after_event: self.process.hub.published() };
                     let announcement = self.announcement(&record);
                     self.begin(record);
+                    // An asker that has hung up needs no answer.
+                    let _ = asker.send(answered);
                     self.process.emit(&announcement);
                 }
                 None => self.tell_saved(&name, rev, &result).await,

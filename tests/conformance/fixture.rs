@@ -144,8 +144,8 @@ impl Stage {
                     || master.field("flags") == Some("master")
                         && matches!(replicas.items(), [replica] if replica.field("flags") == Some("slave")
                             && replica.field("master-link-status") == Some("ok"))
-                        && peers.items().len() == self.peers.len()
-                        && peers.items().iter().all(|peer| peer.field("flags") == Some("sentinel"))
+                        && peers.items().iter().filter(|peer| peer.field("flags") == Some("sentinel")).count()
+                            == self.peers.len()
             })
         });
     }

@@ -22,7 +22,7 @@ mod text;
 mod want;
 mod wire;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use fixture::{KindOf, Program};
@@ -31,7 +31,7 @@ use support::Kind;
 /// The programs that are asked.
 fn programs() -> Vec<Program> {
     if let Some(given) = std::env::var_os("BIN") {
-        let path = PathBuf::from(given);
+        let path = std::path::absolute(given).expect("BIN names a program");
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let kind = if name.contains("sentineld") { KindOf::Ours } else { KindOf::Stock };
         return vec![Program { path, kind }];

@@ -204,13 +204,23 @@ impl Player<'_> {
         }
     }
 
+    /// Waits until there is no such line.
     fn miss(&mut self, text: &Text, of: fn(&Stage) -> String) -> Result<(), String> {
-        for line in of(self.stage).lines() {
-            if text.is_within(line.as_bytes(), &mut self.names)? {
-                return Err(format!("  it has: {line}"));
+        let deadline = Instant::now() + self.case.patience;
+        loop {
+            let content = of(self.stage);
+            let mut found = None;
+            for line in content.lines() {
+                if text.is_within(line.as_bytes(), &mut self.names)? {
+                    found = Some(line);
+                }
+            }
+            match found {
+                None => return Ok(()),
+                Some(line) if Instant::now() > deadline => return Err(format!("  it has: {line}")),
+                Some(_) => std::thread::sleep(STEP),
             }
         }
-        Ok(())
     }
 
     /// Nothing that nobody expected may be left on any connection.

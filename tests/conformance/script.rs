@@ -56,7 +56,7 @@ pub(crate) enum Action {
     Exit(i32),
     /// `file text`: the conf file has such a line, at the latest in a few seconds.
     File(Text),
-    /// `no file text`: it has none.
+    /// `no file text`: it has none, at the latest in a few seconds.
     NoFile(Text),
     /// `log text`: the log has such a line.
     Log(Text),

@@ -76,6 +76,8 @@ pub struct Monitor {
     last_refusal: Option<String>,
     introduced: bool,
     dirty: bool,
+    /// Something happened since the view was published; ages and counts in it are old.
+    outdated: bool,
     published_at: Millis,
 }
 
@@ -114,6 +116,7 @@ impl Monitor {
             last_refusal: None,
             introduced: false,
             dirty: true,
+            outdated: true,
             published_at: now,
         };
         for addr in replicas {
@@ -233,6 +236,7 @@ impl Monitor {
         let mut at: Vec<Option<Millis>> = vec![self.hello_at(), self.echo.due];
         let tilt = env.tilt.until();
         at.push(tilt);
+        at.push(self.outdated.then_some(self.published_at + VIEW_REFRESH));
         for who in servers {
             at.push(self.touch_at(&who, env));
             if tilt.is_none() && self.server(&who).is_some_and(|server| server.sdown.is_none()) {
@@ -310,7 +314,8 @@ impl Monitor {
 
     fn publish_view(&mut self, env: &Env<'_>, out: &mut Outbox) {
         let now = env.now.mono;
-        if self.dirty || now.since(self.published_at) >= VIEW_REFRESH {
+        self.outdated = !self.dirty && now.since(self.published_at) < VIEW_REFRESH;
+        if !self.outdated {
             self.dirty = false;
             self.published_at = now;
             out.publish_first(self.view(env));
