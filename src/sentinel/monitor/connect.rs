@@ -17,8 +17,11 @@ use crate::sentinel::time::{FAST_INFO_PERIOD, Millis};
 
 /// INFO to the promoted replica until it says that it is master, ms (failover.md 12.3, S8).
 const PROMOTION_INFO_PERIOD: u64 = 100;
-/// INFO to a replica that is being reconfigured, ms (failover.md 12.3, S14).
-const RECONF_INFO_PERIOD: u64 = 200;
+/// INFO to a replica that is being reconfigured, ms. Most of them follow their new master after a few round trips, so the
+/// spacing grows from little with the time since they were told (failover.md 12.3, S14).
+const RECONF_INFO_SPACING: std::ops::RangeInclusive<u64> = 20..=200;
+/// INFOs to such a replica without an answer, at most.
+const RECONF_INFOS: u32 = 4;
 /// Host names remembered per master; hellos with more distinct ones than this are made up.
 const MAX_NAMES: usize = 1_000;
 
@@ -62,10 +65,12 @@ impl Monitor {
         self.spec.down_after.min(env.node.periods.ping)
     }
 
-    /// When INFO is due: at most one is outstanding, however overdue the next is.
+    /// When INFO is due: at most one is outstanding, however overdue the next is. Of a replica that is being reconfigured
+    /// some more may be: with a long way to it, each answer waited for would cost a round trip.
     fn info_at(&self, who: &ServerId, env: &Env<'_>) -> Option<Millis> {
         let server = self.server(who)?;
-        if !server.link.health.connected || server.infos_outstanding > 0 || !server.link.has_room() {
+        let most = if self.reconfiguring_since(who).is_some() { RECONF_INFOS } else { 1 };
+        if !server.link.health.connected || server.infos_outstanding >= most || !server.link.has_room() {
             return None;
         }
         // An answer that is no INFO is not repeated at the speed of the network.
@@ -82,6 +87,10 @@ impl Monitor {
             }
             ServerId::Master => None,
         };
+        if let (Some(since), Some(sent)) = (self.reconfiguring_since(who), server.info_sent_at) {
+            let spacing = sent.since(since).clamp(*RECONF_INFO_SPACING.start(), *RECONF_INFO_SPACING.end());
+            return sent + spacing.min(env.node.periods.info);
+        }
         let periodic = last + self.info_period(who, env) + 1;
         [server.info_wanted_at, correction].into_iter().flatten().fold(periodic, Millis::min)
     }
@@ -97,12 +106,17 @@ impl Monitor {
         if awaited && self.promoted() == Some(key) {
             return PROMOTION_INFO_PERIOD.min(normal);
         }
-        if matches!(replica.reconf, Reconf::Sent { .. } | Reconf::InProgress) {
-            return RECONF_INFO_PERIOD.min(normal);
-        }
         let trouble = self.master.sdown.is_some() || self.odown.is_some() || self.failover.state != FailoverState::Idle;
         let unsettled = replica.link_down != 0 || replica.server.role == Role::Master;
         if trouble || unsettled { fast } else { normal }
+    }
+
+    fn reconfiguring_since(&self, who: &ServerId) -> Option<Millis> {
+        let ServerId::Replica(key) = who else { return None };
+        match self.replicas.get(key)?.reconf {
+            Reconf::Sent { at } | Reconf::InProgress { at } => Some(at),
+            Reconf::None | Reconf::Done => None,
+        }
     }
 
     fn recycle(&mut self, who: &ServerId, env: &Env<'_>, out: &mut Outbox) {
@@ -181,6 +195,7 @@ impl Monitor {
             && let Some(server) = self.server_mut(who)
         {
             server.infos_outstanding += 1;
+            server.info_sent_at = Some(now);
             server.info_wanted_at = server.info_wanted_at.filter(|at| *at > now);
         }
     }

@@ -197,6 +197,8 @@ impl Monitor {
         match &self.failover.state {
             FailoverState::WaitStart { until, .. } => Some(*until + 1),
             FailoverState::SelectReplica { .. } => self.odown.map(|since| since + INFO_PATIENCE),
+            // It may be over by what was found out after its turn in this step.
+            FailoverState::ReconfReplicas { promoted, .. } if self.is_reconfigured(promoted) => Some(Millis(0)),
             FailoverState::SendReplicaofNoOne { since, .. }
             | FailoverState::WaitPromotion { since, saving: None, .. }
             | FailoverState::ReconfReplicas { since, .. } => Some(self.step_times_out_at(*since)),

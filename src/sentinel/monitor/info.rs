@@ -308,10 +308,11 @@ impl Monitor {
         let target = promoted.server.addr.clone();
         let Some(replica) = self.replicas.get(key) else { return };
         let (follows, link_up) = (self.follows(replica, &target), replica.link_up);
-        if matches!(replica.reconf, Reconf::Sent { .. }) && follows {
-            self.set_reconf(key, Reconf::InProgress, EventKind::ReconfInProgress, env, out);
+        if let (Reconf::Sent { at }, true) = (replica.reconf, follows) {
+            self.set_reconf(key, Reconf::InProgress { at }, EventKind::ReconfInProgress, env, out);
         }
-        if self.replicas.get(key).is_some_and(|replica| replica.reconf == Reconf::InProgress) && link_up {
+        let in_progress = |replica: &Replica| matches!(replica.reconf, Reconf::InProgress { .. });
+        if self.replicas.get(key).is_some_and(in_progress) && link_up {
             self.set_reconf(key, Reconf::Done, EventKind::ReconfDone, env, out);
         }
     }

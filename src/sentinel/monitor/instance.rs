@@ -58,6 +58,8 @@ pub struct Server {
     pub role: Role,
     /// When that role was first reported.
     pub role_at: Millis,
+    /// When INFO was last asked for.
+    pub info_sent_at: Option<Millis>,
     /// When the last INFO came.
     pub info_at: Option<Millis>,
     /// Its text.
@@ -112,6 +114,7 @@ impl Server {
             script_kill_sent: false,
             role,
             role_at: now,
+            info_sent_at: None,
             info_at: None,
             info: None,
             info_wanted_at: None,
@@ -165,7 +168,10 @@ pub enum Reconf {
         at: Millis,
     },
     /// It reports the new master.
-    InProgress,
+    InProgress {
+        /// When SLAVEOF was sent.
+        at: Millis,
+    },
     /// And its link to it is up; or it was given up.
     Done,
 }

@@ -54,11 +54,8 @@ impl Monitor {
         self.give_up_stuck_replicas(env, out);
         self.send_reconfigurations(promoted, env, out);
         let master = self.describe(&ServerId::Master, env);
-        // Stock waits for ever when the promoted replica dies now; we end, so that its own failure is noticed and
-        // handled like any other (failover.md 164).
-        let promoted_down = self.replicas.get(promoted).is_none_or(|replica| replica.server.sdown.is_some());
         let timed_out = is_due(Some(self.step_times_out_at(since)), env.now.mono);
-        if promoted_down || self.is_reconfigured(promoted) {
+        if self.is_reconfigured(promoted) {
             self.emit(EventKind::FailoverEnd, master, out);
         } else if timed_out {
             self.emit(EventKind::FailoverEndForTimeout, master.clone(), out);
@@ -79,7 +76,7 @@ impl Monitor {
     }
 
     fn send_reconfigurations(&mut self, promoted: &str, env: &Env<'_>, out: &mut Outbox) {
-        let busy = |replica: &Replica| matches!(replica.reconf, Reconf::Sent { .. } | Reconf::InProgress);
+        let busy = |replica: &Replica| matches!(replica.reconf, Reconf::Sent { .. } | Reconf::InProgress { .. });
         let mut room = (self.spec.parallel_syncs as usize).saturating_sub(self.keys_where(busy).len());
         for key in self.keys_where(|replica| replica.reconf == Reconf::None && replica.server.sdown.is_none()) {
             if room == 0 {
@@ -113,10 +110,15 @@ impl Monitor {
         }
     }
 
-    fn is_reconfigured(&self, promoted: &str) -> bool {
-        self.replicas
-            .iter()
-            .all(|(key, replica)| key == promoted || replica.reconf == Reconf::Done || replica.server.sdown.is_some())
+    /// Whether there is nothing left to wait for. Stock waits for ever when the promoted replica dies now; we end, so that
+    /// its own failure is noticed and handled like any other (failover.md 164).
+    pub(super) fn is_reconfigured(&self, promoted: &str) -> bool {
+        let promoted_down = self.replicas.get(promoted).is_none_or(|replica| replica.server.sdown.is_some());
+        let mut replicas = self.replicas.iter();
+        promoted_down
+            || replicas.all(|(key, replica)| {
+                key == promoted || replica.reconf == Reconf::Done || replica.server.sdown.is_some()
+            })
     }
 
     fn reconfigure_the_rest(&mut self, promoted: &str, env: &Env<'_>, out: &mut Outbox) {

@@ -240,7 +240,7 @@ impl Monitor {
             ("failover_in_progress", is_master && self.failover.state != FailoverState::Idle),
             ("promoted", replica.is_some_and(|(key, _)| self.promoted() == Some(key))),
             ("reconf_sent", matches!(reconf, Some(Reconf::Sent { .. }))),
-            ("reconf_inprog", reconf == Some(Reconf::InProgress)),
+            ("reconf_inprog", matches!(reconf, Some(Reconf::InProgress { .. }))),
             ("reconf_done", reconf == Some(Reconf::Done)),
             ("force_failover", is_master && self.failover.is_forced()),
             ("script_kill_sent", server.script_kill_sent),
