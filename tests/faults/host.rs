@@ -1,7 +1,7 @@
 //! One process on a host of its own: a server or a Sentinel.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,27 @@ use crate::support::{Kind, stock};
 /// The name of the one master that every world has.
 pub(crate) const MASTER: &str = "mymaster";
 
+/// Of all servers, and of their proxies.
+pub(crate) const SERVER_PORT: u16 = 6379;
+/// Of all Sentinels, and of their proxies.
+pub(crate) const SENTINEL_PORT: u16 = 26379;
+
+/// Where to run, and what stands in front.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// The host.
+    pub(crate) host: Host,
+    /// The address of a proxy under which others are to find it.
+    pub(crate) proxy: Option<Ipv4Addr>,
+}
+
 /// A redis-server.
 #[derive(Debug)]
 pub(crate) struct Server {
-    /// Where it listens.
+    /// Where Sentinels and other servers find it.
     pub(crate) addr: SocketAddr,
+    /// Where it listens.
+    listens: SocketAddr,
     /// Where it runs.
     pub(crate) host: Host,
     /// The child.
@@ -29,23 +45,28 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a master, or a replica, and waits until it answers.
-    pub(crate) fn start(net: &Net, host: Host, folder: &Path, replica_of: Option<SocketAddr>) -> Server {
-        let addr = SocketAddr::from((net.addr(host), 6379));
+    /// Starts a master, or a replica, and waits until it answers. It is announced under the address of its proxy, if it
+    /// has one.
+    pub(crate) fn start(net: &Net, at: Place, folder: &Path, replica_of: Option<SocketAddr>) -> Server {
+        let Place { host, proxy } = at;
+        let listens = SocketAddr::from((net.addr(host), SERVER_PORT));
+        let announced = proxy.map(|ip| format!("replica-announce-ip {ip}\nreplica-announce-port {SERVER_PORT}\n"));
         let home = folder.join(format!("server-{host}"));
         std::fs::create_dir(&home).expect("the test folder is writable");
         let role = replica_of.map(|master| format!("replicaof {} {}\n", master.ip(), master.port()));
         let conf = format!(
-            "port 6379\nbind {ip}\nbind-source-addr {ip}\nprotected-mode no\ndir {}\nsave \"\"\n\
-             repl-diskless-sync-delay 0\nrepl-timeout 5\n{}",
+            "port {SERVER_PORT}\nbind {ip}\nbind-source-addr {ip}\nprotected-mode no\ndir {}\nsave \"\"\n\
+             repl-diskless-sync-delay 0\nrepl-timeout 5\n{}{}",
             home.display(),
+            announced.unwrap_or_default(),
             role.unwrap_or_default(),
-            ip = addr.ip(),
+            ip = listens.ip(),
         );
         std::fs::write(home.join("redis.conf"), conf).expect("the test folder is writable");
         let (program, args) = net.command(host, &stock::program("redis-server"), &["redis.conf"]);
         let process = start(&format!("server-{host}"), &program, &args, &home);
-        let server = Server { addr, host, process };
+        let addr = proxy.map_or(listens, |ip| SocketAddr::from((ip, SERVER_PORT)));
+        let server = Server { addr, listens, host, process };
         server.wait_until_ready();
         server
     }
@@ -60,7 +81,7 @@ impl Server {
 
     /// One command on a connection of its own.
     pub(crate) fn call(&self, words: &[&str]) -> io::Result<Value> {
-        Client::connect_to(self.addr)?.call(words)
+        Client::connect_to(self.listens)?.call(words)
     }
 
     /// Whether it is a master.
@@ -120,18 +141,21 @@ pub(crate) struct Sentinel {
 impl Sentinel {
     /// Starts a new Sentinel, whose conf file is to lie in the existing folder `home`, and waits until it answers.
     /// Its log lies elsewhere: `home` may be a disk that fills up.
-    pub(crate) fn start(net: &Net, host: Host, kind: Kind, folder: &Path, home: &Path, watch: Watch) -> Sentinel {
-        let addr = SocketAddr::from((net.addr(host), 26379));
+    pub(crate) fn start(net: &Net, at: Place, kind: Kind, folder: &Path, home: &Path, watch: Watch) -> Sentinel {
+        let Place { host, proxy } = at;
+        let addr = SocketAddr::from((net.addr(host), SENTINEL_PORT));
+        let announced = proxy.map(|ip| format!("sentinel announce-ip {ip}\nsentinel announce-port {SENTINEL_PORT}\n"));
         let Watch { master, quorum, down_after, failover_timeout } = watch;
         let conf = home.join("sentinel.conf");
         let text = format!(
-            "port 26379\nbind {ip}\nbind-source-addr {ip}\ndir {}\n\
+            "port {SENTINEL_PORT}\nbind {ip}\nbind-source-addr {ip}\ndir {}\n\
              sentinel monitor {MASTER} {} {} {quorum}\n\
              sentinel down-after-milliseconds {MASTER} {down_after}\n\
-             sentinel failover-timeout {MASTER} {failover_timeout}\n",
+             sentinel failover-timeout {MASTER} {failover_timeout}\n{}",
             home.display(),
             master.ip(),
             master.port(),
+            announced.unwrap_or_default(),
             ip = addr.ip(),
         );
         std::fs::write(&conf, text).expect("the test folder is writable");

@@ -4,7 +4,8 @@
 //! one more namespace. The tests sit at the bridge, so they reach everybody at any time, and cut links there with one
 //! nftables table of the bridge family: a pair of addresses in its set is one direction of one link. That needs no
 //! rules inside the hosts, and one-way cuts cost no more than two-way ones. Loss is a random drop in the same table;
-//! latency is a narrow line with a queue (tbf), because many kernels come without netem. Nothing leaves the machine:
+//! latency is a narrow line with a queue (tbf) or a
+//! proxy at the bridge that takes its time, because many kernels come without netem. Nothing leaves the machine:
 //! 10.77.0.0/24 exists in these namespaces only.
 //!
 //! Where namespaces or nftables are not to be had (no root, or the kernel refuses), hosts are addresses of 127/8, and
@@ -16,11 +17,13 @@
 
 mod audit;
 mod disk;
+mod elections;
 mod host;
 mod kills;
 mod load;
 mod net;
 mod partition;
+mod proxy;
 mod sampler;
 mod stop;
 #[path = "../support/mod.rs"]

@@ -15,14 +15,24 @@ use nix::sched::{CloneFlags, setns};
 /// A host, counted from 0.
 pub(crate) type Host = usize;
 
-/// The table at the bridge: links that are cut, and links that lose one packet of five.
+/// The table at the bridge: links that are cut, links that lose one packet of five, and proxies to and from which one of
+/// twenty is lost.
 const TABLE: &str = "table bridge faults {
     set cut { type ipv4_addr . ipv4_addr; }
     set lossy { type ipv4_addr . ipv4_addr; }
+    set bad { type ipv4_addr; }
     chain forward {
         type filter hook forward priority 0; policy accept;
         ip saddr . ip daddr @cut drop
         ip saddr . ip daddr @lossy numgen random mod 100 < 20 drop
+    }
+    chain input {
+        type filter hook input priority 0; policy accept;
+        ip daddr @bad numgen random mod 100 < 5 drop
+    }
+    chain output {
+        type filter hook output priority 0; policy accept;
+        ip saddr @bad numgen random mod 100 < 5 drop
     }
 }
 ";
@@ -58,7 +68,19 @@ impl Net {
 
     /// The address of a host.
     pub(crate) fn addr(&self, host: Host) -> Ipv4Addr {
-        let last = host as u8 + 1;
+        self.numbered(host as u8 + 1)
+    }
+
+    /// An address for a proxy to this host, where the test is. Nobody listens there by itself.
+    pub(crate) fn proxy_addr(&self, host: Host) -> Ipv4Addr {
+        let addr = self.numbered(host as u8 + 101);
+        if let Net::Switched(switch) = self {
+            switch.add_addr(addr);
+        }
+        addr
+    }
+
+    fn numbered(&self, last: u8) -> Ipv4Addr {
         match self {
             Net::Switched(_) => Ipv4Addr::new(10, 77, 0, last),
             Net::Loopback { block: [second, third] } => Ipv4Addr::new(127, *second, *third, last),
@@ -142,9 +164,22 @@ impl Switch {
         self.add("lossy", links);
     }
 
+    /// The bridge has this address, too.
+    fn add_addr(&self, addr: Ipv4Addr) {
+        let added = run("ip", &["-n", &self.name, "addr", "add", &format!("{addr}/32"), "dev", "br0"], "");
+        added.expect("an address that is not there yet");
+    }
+
+    /// Loses one packet of twenty to and from these proxies, until [`Switch::heal`].
+    pub(crate) fn make_bad(&self, proxies: &[Ipv4Addr]) {
+        let proxies = proxies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        self.nft(&format!("add element bridge faults bad {{ {proxies} }}\n")).expect("the table is there");
+    }
+
     /// All links work again.
     pub(crate) fn heal(&self) {
-        let flushed = self.nft("flush set bridge faults cut\nflush set bridge faults lossy\n");
+        let sets = ["cut", "lossy", "bad"].map(|set| format!("flush set bridge faults {set}\n"));
+        let flushed = self.nft(&sets.concat());
         flushed.expect("the table is there");
     }
 

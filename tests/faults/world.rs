@@ -1,6 +1,6 @@
 //! Hosts with servers and Sentinels, the faults that can be done to them, and the end that every scenario has.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,10 @@ use tempfile::TempDir;
 
 use crate::audit::{Death, Witness, audit, count, epoch, told};
 use crate::disk::SmallDisk;
-use crate::host::{Sentinel, Server, Watch};
+use crate::host::{Place, SENTINEL_PORT, SERVER_PORT, Sentinel, Server, Watch};
 use crate::load::loads;
 use crate::net::{Host, Net};
+use crate::proxy::Proxies;
 use crate::sampler::Sampler;
 use crate::support::Kind;
 use crate::support::cluster::Permit;
@@ -36,6 +37,22 @@ pub(crate) struct Plan {
     pub(crate) down_after: u64,
     /// ms
     pub(crate) failover_timeout: u64,
+    /// Between all of them.
+    pub(crate) lines: Lines,
+}
+
+/// What lies between any two hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// Nothing.
+    Near,
+    /// A proxy.
+    Far {
+        /// From and to how many ms one way takes.
+        delay: (u64, u64),
+        /// Whether one packet of twenty is lost, where packets can be.
+        lossy: bool,
+    },
 }
 
 impl Plan {
@@ -49,6 +66,7 @@ impl Plan {
             quorum: 2,
             down_after: 1000,
             failover_timeout: 6000,
+            lines: Lines::Near,
         }
     }
 
@@ -71,6 +89,8 @@ pub(crate) struct World {
     stopped: Vec<Host>,
     deaths: Vec<Vec<Death>>,
     sampler: Sampler,
+    /// One for each host, or none.
+    _proxies: Option<Proxies>,
     net: Net,
     // The folder goes when its users are gone, and then the next test may start.
     _held: (TempDir, Permit),
@@ -82,9 +102,11 @@ impl World {
         let permit = Permit::take();
         let folder = tempfile::Builder::new().prefix("sentineld-faults-").tempdir().expect("a temporary folder");
         let net = Net::new(plan.servers + plan.sentinels.len());
-        let mut servers = vec![Server::start(&net, 0, folder.path(), None)];
+        let (places, proxies) = lay_lines(&net, plan);
+        let mut servers = vec![Server::start(&net, places[0], folder.path(), None)];
         let master = servers[0].addr;
-        let replicas = (1..plan.servers).map(|host| Server::start(&net, host, folder.path(), Some(master)));
+        let replicas = places[1..plan.servers].iter();
+        let replicas = replicas.map(|place| Server::start(&net, *place, folder.path(), Some(master)));
         servers.extend(replicas);
         for replica in &servers[1..] {
             wait_until(seconds(20), "replicas have synchronised", || replica.follows(master));
@@ -99,12 +121,13 @@ impl World {
             if place < plan.small_disks {
                 disks.push(SmallDisk::new(&home));
             }
-            sentinels.push(Sentinel::start(&net, host, kind, folder.path(), &home, watch));
+            sentinels.push(Sentinel::start(&net, places[host], kind, folder.path(), &home, watch));
         }
         let sampler = Sampler::start(sentinels.iter().map(|sentinel| sentinel.conf.clone()).collect::<Vec<PathBuf>>());
         let deaths = vec![Vec::new(); sentinels.len()];
         let held = (folder, permit);
-        let world = World { servers, sentinels, disks, stopped: Vec::new(), deaths, sampler, net, _held: held };
+        let stopped = Vec::new();
+        let world = World { servers, sentinels, disks, stopped, deaths, sampler, _proxies: proxies, net, _held: held };
         world.wait_until_acquainted();
         world
     }
@@ -303,6 +326,25 @@ impl Drop for World {
             }
         }
     }
+}
+
+/// Where everybody is to run, and the proxies between them.
+fn lay_lines(net: &Net, plan: &Plan) -> (Vec<Place>, Option<Proxies>) {
+    let hosts = 0..plan.servers + plan.sentinels.len();
+    let Lines::Far { delay, lossy } = plan.lines else {
+        return (hosts.map(|host| Place { host, proxy: None }).collect(), None);
+    };
+    let proxies = hosts.map(|host| net.proxy_addr(host)).collect::<Vec<_>>();
+    if let (Net::Switched(switch), true) = (net, lossy) {
+        switch.make_bad(&proxies);
+    }
+    let pair = |(host, proxy): (Host, &Ipv4Addr)| {
+        let port = if host < plan.servers { SERVER_PORT } else { SENTINEL_PORT };
+        (SocketAddr::from((*proxy, port)), SocketAddr::from((net.addr(host), port)))
+    };
+    let pairs = proxies.iter().enumerate().map(pair).collect::<Vec<_>>();
+    let places = proxies.iter().enumerate().map(|(host, proxy)| Place { host, proxy: Some(*proxy) });
+    (places.collect(), Some(Proxies::start(&pairs, &(delay.0..=delay.1))))
 }
 
 fn pairs(from: &[Host], to: &[Host]) -> Vec<(Host, Host)> {

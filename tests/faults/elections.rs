@@ -1,0 +1,112 @@
+//! How long elections take (beyond.md B5): the master is killed again and again, and the time until every Sentinel has
+//! switched is written down.
+//!
+//! A few kills in every run. `BEYOND_KILLS=200`, which `make beyond` sets, kills that often on each kind of line with 3,
+//! 5 and 7 Sentinels, and then asserts what is promised of medians and of the slowest in a hundred.
+
+use std::time::{Duration, Instant};
+
+use crate::net::tell;
+use crate::support::wait::{seconds, wait_for, wait_until};
+use crate::world::{Lines, Plan, World};
+
+/// Kills of each case in a run of all tests.
+const KILLS: usize = 3;
+
+/// 50 +/- 40 ms one way, which is a round trip of 20 to 180 ms.
+const FAR: Lines = Lines::Far { delay: (10, 90), lossy: false };
+/// The same, and one packet of twenty is lost, on the way there or back.
+const FAR_AND_BAD: Lines = Lines::Far { delay: (10, 90), lossy: true };
+
+/// beyond.md B5
+#[test]
+fn three_near_sentinels_switch_in_no_time() {
+    kill_masters(3, Lines::Near);
+}
+
+/// beyond.md B5
+#[test]
+fn five_far_sentinels_switch_within_a_second() {
+    kill_masters(5, FAR);
+}
+
+/// beyond.md B5
+#[test]
+fn seven_sentinels_on_bad_lines_switch_in_time() {
+    kill_masters(7, FAR_AND_BAD);
+}
+
+/// beyond.md B5: what is too long for every run.
+#[test]
+fn all_other_numbers_of_sentinels_and_lines() {
+    if wanted().is_some() {
+        for (sentinels, lines) in
+            [(5, Lines::Near), (7, Lines::Near), (3, FAR), (7, FAR), (3, FAR_AND_BAD), (5, FAR_AND_BAD)]
+        {
+            kill_masters(sentinels, lines);
+        }
+    }
+}
+
+fn wanted() -> Option<usize> {
+    std::env::var("BEYOND_KILLS").ok().map(|text| text.parse().expect("BEYOND_KILLS is a number"))
+}
+
+fn kill_masters(sentinels: usize, lines: Lines) {
+    let kills = wanted().unwrap_or(KILLS);
+    let quorum = u32::try_from(sentinels / 2 + 1).expect("a few");
+    let plan = Plan { quorum, lines, failover_timeout: 20_000, ..Plan::ours(sentinels) };
+    let mut world = World::start(&plan);
+    let mut times = Vec::new();
+    let mut repeated = 0;
+    for _ in 0..kills {
+        let (took, elections) = kill_the_master(&mut world);
+        times.push(took.saturating_sub(Duration::from_millis(plan.down_after)));
+        repeated += usize::from(elections > 1);
+    }
+    times.sort_unstable();
+    let at = |percent: usize| times[(times.len() * percent).div_ceil(100).max(1) - 1];
+    let (median, late, last) = (at(50), at(99), at(100));
+    tell(&format!(
+        "{sentinels} Sentinels, {lines:?}: {kills} kills, ms from the kill to the last +switch-master, less down-after: p50 \
+         {}, p90 {}, p99 {}, max {}; {repeated} with more than one attempt",
+        median.as_millis(),
+        at(90).as_millis(),
+        late.as_millis(),
+        last.as_millis()
+    ));
+    // A few kills on a busy machine say nothing of medians.
+    if wanted().is_some() {
+        match lines {
+            Lines::Near => assert!(median <= Duration::from_millis(150), "p50 {} ms", median.as_millis()),
+            Lines::Far { .. } => assert!(late <= seconds(1), "p99 {} ms", late.as_millis()),
+        }
+    }
+    assert!(last < seconds(5), "no wait comes near the failover-timeout: {} ms", last.as_millis());
+    world.finish();
+}
+
+/// The time until every Sentinel has switched, and the attempts at it of all together.
+fn kill_the_master(world: &mut World) -> (Duration, usize) {
+    let old = world.wait_until_agreed();
+    world.wait_until_acquainted();
+    // A connection that breaks in its first second is tried again only when that second is over.
+    let calm = Instant::now();
+    wait_until(seconds(5), "a second passes", || calm.elapsed() > seconds(1));
+    let start = Instant::now();
+    world.server_mut(old).process.kill();
+    let switched = wait_for(seconds(60), "all Sentinels have switched", || {
+        let told = world.sentinels.iter().map(|sentinel| sentinel.events.find(start, "+switch-master"));
+        told.map(|seen| Some(seen?.at)).collect::<Option<Vec<_>>>()
+    });
+    let last = switched.into_iter().max().expect("there are Sentinels");
+    let attempts = |sentinel: &crate::host::Sentinel| {
+        let all = sentinel.events.all().into_iter();
+        all.filter(|seen| seen.at >= start && seen.name == "+try-failover").count()
+    };
+    let attempts = world.sentinels.iter().map(attempts).sum();
+    let everybody = (0..world.sentinels.len()).collect::<Vec<_>>();
+    let new = world.wait_for_new_master(&everybody, old);
+    world.server_mut(old).start_again_below(new);
+    (last - start, attempts)
+}
