@@ -3,6 +3,7 @@
 //! Every scenario is a function of the kind of Sentinel it runs with. `sentineld` runs all of them; stock runs those
 //! that prove a case cheaply, and all of them with `E2E_ALL_STOCK=1`: a scenario that stock fails is itself wrong.
 
+mod acl;
 mod auth;
 mod beyond;
 mod events;
