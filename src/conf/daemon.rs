@@ -77,30 +77,11 @@ pub struct BindAddr {
 /// A command that clients have to call something else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandRename {
-    /// Lower-case, one of [`COMMANDS`].
+    /// Lower-case, a command of [`crate::acl::commands`].
     pub from: String,
     /// As given; `None` takes the command away.
     pub to: Option<String>,
 }
-
-/// The commands of a Sentinel, which `rename-command` may name.
-pub const COMMANDS: &[&str] = &[
-    "acl",
-    "auth",
-    "client",
-    "command",
-    "hello",
-    "info",
-    "ping",
-    "psubscribe",
-    "publish",
-    "punsubscribe",
-    "role",
-    "sentinel",
-    "shutdown",
-    "subscribe",
-    "unsubscribe",
-];
 
 /// Everything that the daemon has to know besides [`crate::sentinel::NodeSettings`], which has `port`, `requirepass`
 /// and `bind-source-addr`.

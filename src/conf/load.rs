@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::daemon::{COMMANDS, CommandRename, DaemonSettings, as_path};
+use super::daemon::{CommandRename, DaemonSettings, as_path};
 use super::error::{ConfError, Fatal, strerror};
 use super::files::Files;
 use super::image::ConfImage;
@@ -17,7 +17,7 @@ use super::sentinel_line::{self, MasterLine, SentinelLine};
 use super::slot::Slot;
 use super::table;
 use super::user::{UserLines, UserSource};
-use crate::acl::PubsubDefault;
+use crate::acl::{PubsubDefault, commands};
 use crate::sentinel::NodeSettings;
 use crate::sentinel::addr::Addr;
 use crate::sentinel::id::{Epoch, MasterName, RunId, Secret};
@@ -268,7 +268,8 @@ impl<'a> Loader<'a> {
             renames.iter().position(|rename| rename.to.as_deref().is_some_and(|to| to.eq_ignore_ascii_case(name)))
         };
         let original = |renames: &[CommandRename], name: &str| {
-            COMMANDS.contains(&name) && renames.iter().all(|rename| rename.from != name)
+            let is_command = commands::all().any(|id| id.parent().is_none() && id.name() == name);
+            is_command && renames.iter().all(|rename| rename.from != name)
         };
         let (from, to_name) = (lower(from), lower(to));
         let known = named(renames, &from);
