@@ -40,6 +40,7 @@ use crate::server::Renames;
 use crate::server::acl::{self, Acl};
 use crate::server::clients::Clients;
 use crate::server::counters::Counters;
+use crate::server::pause::Pause;
 use crate::server::pubsub::Feed;
 use crate::server::{self, Context, Facts, Limits, REDIS_VERSION};
 use crate::store::{self, file::ConfFile};
@@ -260,6 +261,7 @@ fn wire(
         limits,
         counters: Counters::default(),
         clients: Clients::default(),
+        pause: Pause::default(),
     };
     let inlets = Inlets { requests, notices, acks, store: store_task };
     Wired { supervisor: Supervisor::new(process, inlets, stop), context: Arc::new(context), feed }

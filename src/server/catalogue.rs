@@ -3,7 +3,7 @@
 use super::acl::commands as acl;
 use super::table::Entry;
 use super::table::Route::{Ask, Container, Local, Read};
-use super::{client, command, help, info, read, session, set, write};
+use super::{client, command, help, info, pause, read, session, set, tracking, write};
 
 const SLOW: &[&str] = &["slow"];
 const CONNECTION: &[&str] = &["slow", "connection"];
@@ -309,8 +309,58 @@ pub(super) static TABLE: &[Entry] = &[
         CONNECTION,
         &[],
         "6.0.0",
-        Local(client::getredir),
-        "Tells that nothing is redirected."
+        Local(tracking::getredir),
+        "Tells the client that hears of what this one tracks."
+    ),
+    entry!(
+        "client" | "pause",
+        -3,
+        ADMIN_NO_SCRIPT,
+        ADMIN_CONNECTION,
+        &[],
+        "2.9.50",
+        Local(pause::pause),
+        "Holds the commands of all clients for a while."
+    ),
+    entry!(
+        "client" | "unpause",
+        2,
+        ADMIN_NO_SCRIPT,
+        ADMIN_CONNECTION,
+        &[],
+        "6.2.0",
+        Local(pause::unpause),
+        "Ends a pause."
+    ),
+    entry!(
+        "client" | "tracking",
+        -3,
+        NO_SCRIPT,
+        CONNECTION,
+        &[],
+        "6.0.0",
+        Local(tracking::tracking),
+        "Accepted; there are no keys to track."
+    ),
+    entry!(
+        "client" | "trackinginfo",
+        2,
+        NO_SCRIPT,
+        CONNECTION,
+        &[],
+        "6.2.0",
+        Local(tracking::trackinginfo),
+        "Tells what was asked for with TRACKING."
+    ),
+    entry!(
+        "client" | "caching",
+        3,
+        NO_SCRIPT,
+        CONNECTION,
+        &[],
+        "6.0.0",
+        Local(tracking::caching),
+        "Tells whether the next command's keys are tracked."
     ),
     entry!(
         "client" | "unblock",

@@ -13,6 +13,7 @@ use super::acl::log::Reason;
 use super::clients::Client;
 use super::session::{Ending, Replies, Session};
 use super::table;
+use super::tracking::Tracking;
 use super::write::{NOT_AN_INTEGER, SYNTAX_ERROR};
 use crate::resp::int::parse_strict;
 use crate::resp::reply::{Protocol, Value};
@@ -68,12 +69,12 @@ fn log_in(session: &mut Session, user: &[u8], password: &[u8], word: &[u8]) -> b
     right
 }
 
-/// `HELLO [version [AUTH user password] [SETNAME name]]`. Protocol and name are applied only if everything is right; a
-/// right password counts even if a later option is wrong, as in stock.
+/// `HELLO [version [AUTH user password] [SETNAME name]]`. As in stock the options take effect one after the other, also
+/// those before a wrong one; the protocol only if everything is right.
 pub(crate) fn hello(session: &mut Session, words: &[Bytes]) -> Value {
     match hello_options(session, words) {
         Err(refusal) => refusal,
-        Ok(options) => {
+        Ok(protocol) => {
             if session.badge.is_stranger() {
                 return Value::fixed_error(
                     "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH \
@@ -81,10 +82,7 @@ pub(crate) fn hello(session: &mut Session, words: &[Bytes]) -> Value {
                      version at the same time",
                 );
             }
-            if let Some(name) = options.name {
-                session.client.relabel(|labels| labels.name = Bytes::copy_from_slice(&name));
-            }
-            if let Some(protocol) = options.protocol {
+            if let Some(protocol) = protocol {
                 session.protocol = protocol;
                 session.client.speak(protocol);
             }
@@ -93,22 +91,15 @@ pub(crate) fn hello(session: &mut Session, words: &[Bytes]) -> Value {
     }
 }
 
-#[derive(Debug, Default)]
-struct HelloOptions {
-    protocol: Option<Protocol>,
-    name: Option<Bytes>,
-}
-
-fn hello_options(session: &mut Session, words: &[Bytes]) -> Result<HelloOptions, Value> {
-    let mut options = HelloOptions::default();
-    let Some((version, mut rest)) = words[1..].split_first() else { return Ok(options) };
+fn hello_options(session: &mut Session, words: &[Bytes]) -> Result<Option<Protocol>, Value> {
+    let Some((version, mut rest)) = words[1..].split_first() else { return Ok(None) };
     let version = parse_strict(version);
     let version = version.ok_or(Value::fixed_error("ERR Protocol version is not an integer or out of range"))?;
-    options.protocol = Some(match version {
+    let protocol = match version {
         2 => Protocol::Resp2,
         3 => Protocol::Resp3,
         _ => return Err(Value::fixed_error("NOPROTO unsupported protocol version")),
-    });
+    };
     while let Some((option, values)) = rest.split_first() {
         rest = match (option.to_ascii_lowercase().as_slice(), values) {
             (b"auth", [user, password, rest @ ..]) => {
@@ -121,13 +112,13 @@ fn hello_options(session: &mut Session, words: &[Bytes]) -> Result<HelloOptions,
                 if !is_label(name) {
                     return Err(BAD_NAME);
                 }
-                options.name = Some(name.clone());
+                session.client.relabel(|labels| labels.name = Bytes::copy_from_slice(name));
                 rest
             }
             _ => return Err(Value::echo_error(&[b"ERR Syntax error in HELLO option '", option, b"'"])),
         };
     }
-    Ok(options)
+    Ok(Some(protocol))
 }
 
 fn greeting(session: &Session) -> Value {
@@ -210,17 +201,15 @@ pub(crate) fn reply(session: &mut Session, words: &[Bytes]) -> Value {
     }
 }
 
-/// `CLIENT NO-EVICT ON|OFF`: accepted, as there is nothing to be spared from.
-pub(crate) fn no_evict(_session: &mut Session, words: &[Bytes]) -> Value {
-    match words[2].to_ascii_lowercase().as_slice() {
-        b"on" | b"off" => Value::OK,
-        _ => SYNTAX_ERROR,
-    }
-}
-
-/// `CLIENT GETREDIR`: there is no tracking that could be redirected.
-pub(crate) fn getredir(_session: &mut Session, _words: &[Bytes]) -> Value {
-    Value::Integer(-1)
+/// `CLIENT NO-EVICT ON|OFF`: kept and shown, as there is nothing to be spared from.
+pub(crate) fn no_evict(session: &mut Session, words: &[Bytes]) -> Value {
+    let on = match words[2].to_ascii_lowercase().as_slice() {
+        b"on" => true,
+        b"off" => false,
+        _ => return SYNTAX_ERROR,
+    };
+    session.client.no_evict.store(on, Ordering::Relaxed);
+    Value::OK
 }
 
 /// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`: no command here blocks.
@@ -230,12 +219,14 @@ pub(crate) fn unblock(_session: &mut Session, words: &[Bytes]) -> Value {
         (3, _) | (4, Some(b"timeout" | b"error")) if parse_strict(&words[2]).is_some() => Value::Integer(0),
         (3, _) | (4, Some(b"timeout" | b"error")) => NOT_AN_INTEGER,
         (4, _) => Value::fixed_error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
-        _ => Value::echo_error(&[
-            b"ERR unknown subcommand or wrong number of arguments for '",
-            &words[1],
-            b"'. Try CLIENT HELP.",
-        ]),
+        _ => wrong_words(&words[1]),
     }
+}
+
+/// What stock says of a subcommand of CLIENT that found too many words only when it looked at them.
+pub(crate) fn wrong_words(subcommand: &Bytes) -> Value {
+    let (before, after) = (b"ERR unknown subcommand or wrong number of arguments for '", b"'. Try CLIENT HELP.");
+    Value::echo_error(&[before, subcommand, after])
 }
 
 /// `CLIENT INFO`
@@ -306,7 +297,8 @@ fn chosen_clients(session: &Session, words: &[Bytes]) -> Result<Vec<Arc<Client>>
 pub(crate) fn describe(client: &Client, now: Millis) -> Vec<u8> {
     let labels = client.labels();
     let (channels, patterns) = (client.channels.load(Ordering::Relaxed), client.patterns.load(Ordering::Relaxed));
-    let flags = if channels + patterns > 0 { 'P' } else { 'N' };
+    let tracking = client.tracking();
+    let flags = flags(channels + patterns > 0, &tracking, client.no_evict.load(Ordering::Relaxed));
     let (waiting_bytes, waiting_events) = client.backlog();
     let protocol = match client.protocol() {
         Protocol::Resp2 => 2,
@@ -320,15 +312,23 @@ pub(crate) fn describe(client: &Client, now: Millis) -> Vec<u8> {
         line,
         " age={} idle={} flags={flags} db=0 sub={channels} psub={patterns} ssub=0 multi=-1 qbuf=0 qbuf-free=0 \
          argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={waiting_events} omem={waiting_bytes} tot-mem={waiting_bytes} \
-         events=r cmd={} user={} redir=-1 resp={protocol} lib-name={} lib-ver={}",
+         events=r cmd={} user={} redir={} resp={protocol} lib-name={} lib-ver={}",
         now.since(client.since) / 1_000,
         now.since(client.last_seen()) / 1_000,
         table::name_at(client.last_command()),
         String::from_utf8_lossy(&labels.user),
+        tracking.redirection(),
         String::from_utf8_lossy(&labels.lib_name),
         String::from_utf8_lossy(&labels.lib_version),
     );
     line.into_bytes()
+}
+
+/// One letter for each thing that is so; `N` if nothing is.
+fn flags(subscribed: bool, tracking: &Tracking, no_evict: bool) -> String {
+    let letters = [('P', subscribed), ('t', tracking.on), ('B', tracking.bcast), ('e', no_evict)];
+    let flags: String = letters.into_iter().filter(|(_, set)| *set).map(|(letter, _)| letter).collect();
+    if flags.is_empty() { "N".to_owned() } else { flags }
 }
 
 fn shown(addr: SocketAddr) -> String {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
+use super::tracking::Tracking;
 use crate::resp::reply::Protocol;
 use crate::sentinel::time::Millis;
 
@@ -40,6 +41,10 @@ pub struct Client {
     pub local: SocketAddr,
     /// When it was accepted.
     pub since: Millis,
+    /// Set by CLIENT TRACKING.
+    tracking: Mutex<Tracking>,
+    /// Set by CLIENT NO-EVICT.
+    pub no_evict: AtomicBool,
     /// Set by CLIENT SETNAME and SETINFO.
     labels: Mutex<Labels>,
     /// When it last sent something, ms.
@@ -94,6 +99,16 @@ impl Client {
     /// Changes its labels.
     pub fn relabel(&self, change: impl FnOnce(&mut Labels)) {
         change(&mut lock(&self.labels));
+    }
+
+    /// A copy of what it asked for with CLIENT TRACKING.
+    pub fn tracking(&self) -> Tracking {
+        lock(&self.tracking).clone()
+    }
+
+    /// Changes that.
+    pub fn track(&self, change: impl FnOnce(&mut Tracking)) {
+        change(&mut lock(&self.tracking));
     }
 
     /// Notes a command, by its place in the table, and the time.
@@ -217,6 +232,8 @@ impl Clients {
             peer,
             local,
             since: now,
+            tracking: Mutex::default(),
+            no_evict: AtomicBool::new(false),
             labels: Mutex::default(),
             seen: AtomicU64::new(now.0),
             command: AtomicU16::new(u16::MAX),

@@ -109,7 +109,7 @@ pub(crate) fn list(_session: &mut Session, words: &[Bytes]) -> Value {
 
 /// `COMMAND GETKEYS command ...` and `COMMAND GETKEYSANDFLAGS command ...`: no command of a Sentinel has keys.
 pub(crate) fn getkeys(session: &mut Session, words: &[Bytes]) -> Value {
-    match table::find(&words[2..], &session.context.renames) {
+    match table::look_up(&words[2..], &session.context.renames) {
         Ok(_) => Value::fixed_error("ERR The command has no key arguments"),
         Err(_) => Value::fixed_error("ERR Invalid command specified"),
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::Instant;
 
 use super::Context;
 use super::clients::Client;
@@ -37,7 +38,8 @@ where
 {
     let scanner = Scanner::new(context.limits.max_bulk);
     let session = Session::new(context, client);
-    let mut connection = Connection { stream, session, scanner, input: BytesMut::new(), output: BytesMut::new() };
+    let mut connection =
+        Connection { stream, session, scanner, input: BytesMut::new(), output: BytesMut::new(), held: None };
     // An error of the socket ends the connection like an end of file; nobody is left to be told.
     let _ = connection.serve().await;
 }
@@ -48,6 +50,8 @@ struct Connection<S> {
     scanner: Scanner,
     input: BytesMut,
     output: BytesMut,
+    /// A request that waits for the end of a pause, and when that is.
+    held: Option<(Vec<Bytes>, Instant)>,
 }
 
 impl<S> Drop for Connection<S> {
@@ -85,11 +89,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Executes every request that is complete, unless too much waits to leave.
     async fn execute_ready(&mut self) {
-        while self.output.len() < HIGH_WATER && self.session.ending.is_none() && !self.input.is_empty() {
+        if let Some((words, _)) = self.held.take_if(|(_, until)| *until <= Instant::now()) {
+            self.execute(words).await;
+        }
+        while self.output.len() < HIGH_WATER
+            && self.session.ending.is_none()
+            && self.held.is_none()
+            && !self.input.is_empty()
+        {
             match self.scanner.next(&mut self.input, self.session.trust()) {
                 Ok(None) => break,
                 Ok(Some(words)) if words.is_empty() => {}
-                Ok(Some(words)) => self.execute(&words).await,
+                Ok(Some(words)) => self.execute(words).await,
                 Err(error) => {
                     self.reply(&error.reply());
                     self.session.ending = Some(Ending::Flushed);
@@ -101,11 +112,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    async fn execute(&mut self, words: &[Bytes]) {
-        match self.session.execute(words) {
+    async fn execute(&mut self, words: Vec<Bytes>) {
+        match self.session.execute(&words) {
             Step::Reply(reply) => self.reply(&reply),
             // Rare and large: kept out of the size of an idle connection's task.
             Step::Ask(errand) => Box::pin(self.ask(errand)).await,
+            Step::Hold(ms) => {
+                self.held = Some((words, Instant::now() + Duration::from_millis(ms)));
+                return;
+            }
             Step::End(ending) => self.session.ending = Some(ending),
         }
         self.session.command_is_done();
@@ -146,7 +161,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         use std::ops::ControlFlow::{Break, Continue};
         let counters = &self.session.context.counters;
         let limits = &self.session.context.limits;
-        let idle = self.session.idle_limit();
+        let held = self.held.as_ref().map(|(_, until)| *until);
+        let idle = if held.is_some() { None } else { self.session.idle_limit() };
         tokio::select! {
             moved = poll_fn(|cx| exchange(&mut self.stream, &mut self.input, &mut self.output, cx)) => match moved? {
                 Moved::Read(0) => return Ok(Break(())),
@@ -161,6 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             },
             () = self.session.client.woken() => {}
             () = sleep(idle), if idle.is_some() => return Ok(Break(())),
+            () = tokio::time::sleep_until(held.unwrap_or_else(Instant::now)), if held.is_some() => {}
         }
         Ok(Continue(()))
     }

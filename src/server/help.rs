@@ -68,8 +68,9 @@ const SENTINEL: Lines = &[
 ];
 
 const CLIENT: Lines = &[
+    ("CACHING (YES|NO)", "Track the keys of the next command, or do not."),
     ("GETNAME", "Tell the name of this connection."),
-    ("GETREDIR", "Tell where invalidations are redirected to: nowhere."),
+    ("GETREDIR", "Tell the id of the connection that hears of what this one tracks."),
     ("ID", "Tell the id of this connection."),
     ("INFO", "Tell everything about this connection."),
     ("KILL <ip:port>", "Close the connection from that address."),
@@ -79,10 +80,17 @@ const CLIENT: Lines = &[
     ),
     ("LIST [TYPE (NORMAL|PUBSUB|MASTER|REPLICA)] [ID <id> ...]", "Tell everything about connections."),
     ("NO-EVICT (ON|OFF)", "Accepted; no connection is closed to save memory."),
+    ("PAUSE <milliseconds> [WRITE|ALL]", "Hold the commands of all clients; WRITE holds none of a Sentinel's."),
     ("REPLY (ON|OFF|SKIP)", "Turn replies off and on, or skip the next one."),
     ("SETINFO (LIB-NAME|LIB-VER) <value>", "Note the client's library."),
     ("SETNAME <name>", "Name this connection."),
+    (
+        "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
+        "Accepted; a Sentinel has no keys to track.",
+    ),
+    ("TRACKINGINFO", "Tell what was asked for with TRACKING."),
     ("UNBLOCK <id> [TIMEOUT|ERROR]", "Accepted; no connection is ever blocked."),
+    ("UNPAUSE", "End a pause."),
 ];
 
 const ACL: Lines = &[

@@ -86,6 +86,7 @@ fn os() -> String {
 
 fn clients(snapshots: &Snapshots, out: &mut String) {
     let context = &snapshots.context;
+    let tracking = context.clients.list().iter().filter(|client| client.tracking().on).count();
     *out += "# Clients\r\n";
     lines! { out,
         "connected_clients": context.clients.count(),
@@ -94,7 +95,7 @@ fn clients(snapshots: &Snapshots, out: &mut String) {
         "client_recent_max_input_buffer": 0,
         "client_recent_max_output_buffer": 0,
         "blocked_clients": 0,
-        "tracking_clients": 0,
+        "tracking_clients": tracking,
         "clients_in_timeout_table": 0,
     }
 }

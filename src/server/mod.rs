@@ -14,11 +14,13 @@ pub mod counters;
 mod help;
 mod info;
 mod instance;
+pub mod pause;
 pub mod pubsub;
 mod read;
 mod session;
 mod set;
 mod table;
+pub mod tracking;
 mod write;
 
 use std::net::SocketAddr;
@@ -39,6 +41,7 @@ use crate::sentinel::time::Millis;
 use acl::Acl;
 use clients::{Clients, OutputLimit};
 use counters::Counters;
+use pause::Pause;
 use pubsub::{Feed, Hub};
 pub use table::Renames;
 
@@ -122,6 +125,8 @@ pub struct Context {
     pub counters: Counters,
     /// Everybody who is connected.
     pub clients: Clients,
+    /// Whether commands are held.
+    pub pause: Pause,
 }
 
 /// Accepts and serves connections until `closing` becomes true, then closes them all. Takes the hub's feed, whose

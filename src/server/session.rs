@@ -46,6 +46,8 @@ pub(crate) enum Step {
     Reply(Value),
     /// Ask somebody first.
     Ask(Errand),
+    /// Nothing yet: the same again in so many ms. Commands are paused.
+    Hold(u64),
     /// Close the connection.
     End(Ending),
 }
@@ -61,6 +63,8 @@ pub(crate) struct Session {
     pub(crate) badge: Badge,
     pub(crate) replies: Replies,
     pub(crate) subscriptions: OwnSubscriptions,
+    /// Set by CLIENT CACHING, until the next command that is not CLIENT.
+    pub(crate) caching: bool,
     /// Set by a command that closes its own connection.
     pub(crate) ending: Option<Ending>,
 }
@@ -77,6 +81,7 @@ impl Session {
             badge,
             replies: Replies::On,
             subscriptions: OwnSubscriptions::default(),
+            caching: false,
             ending: None,
         }
     }
@@ -95,11 +100,17 @@ impl Session {
             return Step::End(Ending::Silent);
         }
         // Noted before it is refused: CLIENT LIST and ACL LOG show what was asked last.
-        self.client.note(found.place, self.context.clock.mono());
+        let now = self.context.clock.mono();
+        self.client.note(found.place, now);
         if let Some(refusal) = self.refusal(found, words) {
             return Step::Reply(refusal);
         }
+        match self.context.pause.left(now) {
+            0 => {}
+            left => return Step::Hold(left),
+        }
         self.context.counters.command();
+        self.caching &= found.entry.container == Some("client");
         match found.entry.route {
             Route::Container => unreachable!("the table finds a subcommand or refuses"),
             Route::Local(answer) => Step::Reply(answer(self, words)),

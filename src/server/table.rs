@@ -90,15 +90,20 @@ pub(crate) fn lookup(words: &[Bytes], renames: &Renames) -> Option<Found> {
 
 /// Finds the command that the words name, and checks their number. The error is the reply.
 pub(crate) fn find(words: &[Bytes], renames: &Renames) -> Result<Found, Value> {
-    let found = resolve(words, renames).ok_or_else(|| unknown_command(words))?;
-    let found = match (found.entry.route, words.get(1)) {
-        (_, Some(word)) if has_subcommands(found.entry) => {
-            subcommand(found.entry, word).ok_or_else(|| unknown_subcommand(found.entry, word))?
-        }
-        (Route::Container, _) => return Err(wrong_arity(found.entry)),
-        _ => found,
-    };
+    let found = look_up(words, renames)?;
     if found.entry.takes(words.len()) { Ok(found) } else { Err(wrong_arity(found.entry)) }
+}
+
+/// The same, whatever the number of words.
+pub(crate) fn look_up(words: &[Bytes], renames: &Renames) -> Result<Found, Value> {
+    let found = resolve(words, renames).ok_or_else(|| unknown_command(words))?;
+    match (found.entry.route, words.get(1)) {
+        (_, Some(word)) if has_subcommands(found.entry) => {
+            subcommand(found.entry, word).ok_or_else(|| unknown_subcommand(found.entry, word))
+        }
+        (Route::Container, _) => Err(wrong_arity(found.entry)),
+        _ => Ok(found),
+    }
 }
 
 fn resolve(words: &[Bytes], renames: &Renames) -> Option<Found> {

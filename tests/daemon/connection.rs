@@ -38,7 +38,7 @@ async fn hello_chooses_the_protocol() {
 
 /// 169, 170
 #[tokio::test]
-async fn hello_applies_nothing_without_the_right_password() {
+async fn hello_keeps_the_protocol_without_the_right_password() {
     let world = World::planned(Plan { users: LOCKED, ..Plan::default() });
     let mut client = world.client().await;
     let unauthenticated = "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH \
@@ -50,10 +50,10 @@ async fn hello_applies_nothing_without_the_right_password() {
     let wrong = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
     client.exchange("HELLO 3 SETNAME joe AUTH default wrong", wrong).await;
     client.exchange("PING", "-NOAUTH Authentication required.\r\n").await;
-    // A right password counts even if a later option is wrong.
+    // A name and a right password count even if a later option is wrong.
     let bad_option = "-ERR Syntax error in HELLO option 'FOO'\r\n";
     client.exchange("HELLO 3 SETNAME joe AUTH default secret FOO", bad_option).await;
-    client.exchange("CLIENT GETNAME", "$-1\r\n").await;
+    client.exchange("CLIENT GETNAME", "$3\r\njoe\r\n").await;
     client.exchange("HELLO 3 SETNAME joe AUTH default secret", greeting("%6", 3, 1)).await;
 }
 

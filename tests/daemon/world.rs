@@ -21,6 +21,7 @@ use sentineld::server::Renames;
 use sentineld::server::acl::Acl;
 use sentineld::server::clients::Clients;
 use sentineld::server::counters::Counters;
+use sentineld::server::pause::Pause;
 use sentineld::server::pubsub::{self, HubSender};
 use sentineld::server::{Context, Facts, Limits, serve};
 use tokio::sync::{mpsc, watch};
@@ -148,6 +149,7 @@ impl World {
             limits: plan.limits,
             counters: Counters::default(),
             clients: Clients::default(),
+            pause: Pause::default(),
         };
         let (closing, closing_seen) = watch::channel(false);
         tokio::spawn(serve(vec![listener], Arc::new(context), feed, closing_seen));
