@@ -13,7 +13,7 @@ use super::acl::log::Reason;
 use super::clients::Client;
 use super::session::{Ending, Replies, Session};
 use super::table;
-use super::tracking::Tracking;
+use super::tracking::{Flag, Tracking};
 use super::write::{NOT_AN_INTEGER, SYNTAX_ERROR};
 use crate::resp::int::parse_strict;
 use crate::resp::reply::{Protocol, Value};
@@ -326,7 +326,7 @@ pub(crate) fn describe(client: &Client, now: Millis) -> Vec<u8> {
 
 /// One letter for each thing that is so; `N` if nothing is.
 fn flags(subscribed: bool, tracking: &Tracking, no_evict: bool) -> String {
-    let letters = [('P', subscribed), ('t', tracking.on), ('B', tracking.bcast), ('e', no_evict)];
+    let letters = [('P', subscribed), ('t', tracking.on), ('B', tracking.has(Flag::Bcast)), ('e', no_evict)];
     let flags: String = letters.into_iter().filter(|(_, set)| *set).map(|(letter, _)| letter).collect();
     if flags.is_empty() { "N".to_owned() } else { flags }
 }

@@ -15,21 +15,33 @@ use crate::resp::reply::Value;
 pub struct Tracking {
     /// Whether it tracks at all.
     pub on: bool,
-    /// `BCAST`
-    pub bcast: bool,
-    /// `OPTIN`
-    pub optin: bool,
-    /// `OPTOUT`
-    pub optout: bool,
-    /// `NOLOOP`
-    pub noloop: bool,
+    /// How.
+    pub flags: BTreeSet<Flag>,
     /// Id of the client that is to hear of it; 0 for itself.
     pub redirect: u64,
     /// `PREFIX`, with BCAST only.
     pub prefixes: BTreeSet<Bytes>,
 }
 
+/// An option without a value, in the order in which TRACKINGINFO lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Flag {
+    /// `BCAST`
+    Bcast,
+    /// `OPTIN`
+    Optin,
+    /// `OPTOUT`
+    Optout,
+    /// `NOLOOP`
+    Noloop,
+}
+
 impl Tracking {
+    /// Whether it asked for that.
+    pub fn has(&self, flag: Flag) -> bool {
+        self.flags.contains(&flag)
+    }
+
     /// As in CLIENT LIST: -1 if it does not track.
     pub fn redirection(&self) -> i64 {
         if self.on { self.redirect as i64 } else { -1 }
@@ -77,26 +89,27 @@ fn change(session: &Session, switch: &Bytes, options: &[Bytes]) -> Result<Tracki
         _ => return Err(SYNTAX_ERROR),
     }
     let mut known = session.client.tracking();
-    if !asked.bcast && !prefixes.is_empty() {
+    let (optin, optout) = (asked.has(Flag::Optin), asked.has(Flag::Optout));
+    if !asked.has(Flag::Bcast) && !prefixes.is_empty() {
         return Err(PREFIX_NEEDS_BCAST);
     }
-    if known.on && known.bcast != asked.bcast {
+    if known.on && known.has(Flag::Bcast) != asked.has(Flag::Bcast) {
         return Err(OTHER_BCAST);
     }
-    if asked.bcast && (asked.optin || asked.optout) {
+    if asked.has(Flag::Bcast) && (optin || optout) {
         return Err(NO_BCAST);
     }
-    if asked.optin && asked.optout {
+    if optin && optout {
         return Err(BOTH);
     }
-    if (asked.optin && known.optout) || (asked.optout && known.optin) {
+    if (optin && known.has(Flag::Optout)) || (optout && known.has(Flag::Optin)) {
         return Err(OTHER_OPT);
     }
     if let Some(refusal) = collision(&prefixes, &known.prefixes) {
         return Err(refusal);
     }
     // Without any, it is told of everything.
-    let prefixes = if asked.bcast && prefixes.is_empty() { vec![Bytes::new()] } else { prefixes };
+    let prefixes = if asked.has(Flag::Bcast) && prefixes.is_empty() { vec![Bytes::new()] } else { prefixes };
     known.prefixes.extend(prefixes);
     Ok(Tracking { on: true, prefixes: known.prefixes, ..asked })
 }
@@ -120,10 +133,10 @@ fn parse(session: &Session, mut options: &[Bytes]) -> Result<(Tracking, Vec<Byte
                 prefixes.push(Bytes::copy_from_slice(prefix));
                 options = rest;
             }
-            (b"bcast", _) => asked.bcast = true,
-            (b"optin", _) => asked.optin = true,
-            (b"optout", _) => asked.optout = true,
-            (b"noloop", _) => asked.noloop = true,
+            (b"bcast", _) => drop(asked.flags.insert(Flag::Bcast)),
+            (b"optin", _) => drop(asked.flags.insert(Flag::Optin)),
+            (b"optout", _) => drop(asked.flags.insert(Flag::Optout)),
+            (b"noloop", _) => drop(asked.flags.insert(Flag::Noloop)),
             _ => return Err(SYNTAX_ERROR),
         }
     }
@@ -155,8 +168,8 @@ pub(crate) fn caching(session: &mut Session, words: &[Bytes]) -> Value {
         return NOT_TRACKING;
     }
     match words[2].to_ascii_lowercase().as_slice() {
-        b"yes" if !tracking.optin => NOT_OPTIN,
-        b"no" if !tracking.optout => NOT_OPTOUT,
+        b"yes" if !tracking.has(Flag::Optin) => NOT_OPTIN,
+        b"no" if !tracking.has(Flag::Optout) => NOT_OPTOUT,
         b"yes" | b"no" => {
             session.caching = true;
             Value::OK
@@ -168,17 +181,18 @@ pub(crate) fn caching(session: &mut Session, words: &[Bytes]) -> Value {
 /// `CLIENT TRACKINGINFO`
 pub(crate) fn trackinginfo(session: &mut Session, _words: &[Bytes]) -> Value {
     let tracking = session.client.tracking();
-    let flags = [
-        (!tracking.on, "off"),
-        (tracking.on, "on"),
-        (tracking.bcast, "bcast"),
-        (tracking.optin, "optin"),
-        (tracking.optin && session.caching, "caching-yes"),
-        (tracking.optout, "optout"),
-        (tracking.optout && session.caching, "caching-no"),
-        (tracking.noloop, "noloop"),
-    ];
-    let flags = flags.into_iter().filter(|(set, _)| *set).map(|(_, name)| Value::name(name)).collect();
+    let mut flags = vec![if tracking.on { "on" } else { "off" }];
+    for flag in &tracking.flags {
+        flags.extend(match flag {
+            Flag::Bcast => vec!["bcast"],
+            Flag::Optin if session.caching => vec!["optin", "caching-yes"],
+            Flag::Optin => vec!["optin"],
+            Flag::Optout if session.caching => vec!["optout", "caching-no"],
+            Flag::Optout => vec!["optout"],
+            Flag::Noloop => vec!["noloop"],
+        });
+    }
+    let flags = flags.into_iter().map(Value::name).collect();
     let redirect = Value::Integer(tracking.redirection());
     let prefixes = tracking.prefixes.into_iter().map(Value::Bulk).collect();
     Value::Map(vec![

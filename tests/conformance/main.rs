@@ -82,7 +82,9 @@ fn a_wrong_expectation_fails() {
     };
     let text = claims.iter().enumerate().map(case).collect::<Vec<_>>().concat();
     let mut wrong = case::parse("wrong.toml", &text).expect("cases");
-    wrong.iter_mut().for_each(|case| case.patience = Duration::from_secs(2));
+    for case in &mut wrong {
+        case.patience = Duration::from_secs(2);
+    }
     let outcome = run::all(&wrong, &[stock]);
     assert_eq!(outcome.failures.len(), claims.len(), "{:#?}", outcome.failures);
     for (at, (say, complaint)) in claims.iter().enumerate() {

@@ -76,8 +76,8 @@ pub struct Monitor {
     last_refusal: Option<String>,
     introduced: bool,
     dirty: bool,
-    /// Something happened since the view was published; ages and counts in it are old.
-    outdated: bool,
+    /// Something happened since the view was published; ages and counts in it are old until then.
+    refresh_at: Option<Millis>,
     published_at: Millis,
 }
 
@@ -116,7 +116,7 @@ impl Monitor {
             last_refusal: None,
             introduced: false,
             dirty: true,
-            outdated: true,
+            refresh_at: None,
             published_at: now,
         };
         for addr in replicas {
@@ -236,7 +236,7 @@ impl Monitor {
         let mut at: Vec<Option<Millis>> = vec![self.hello_at(), self.echo.due];
         let tilt = env.tilt.until();
         at.push(tilt);
-        at.push(self.outdated.then_some(self.published_at + VIEW_REFRESH));
+        at.push(self.refresh_at);
         for who in servers {
             at.push(self.touch_at(&who, env));
             if tilt.is_none() && self.server(&who).is_some_and(|server| server.sdown.is_none()) {
@@ -314,8 +314,9 @@ impl Monitor {
 
     fn publish_view(&mut self, env: &Env<'_>, out: &mut Outbox) {
         let now = env.now.mono;
-        self.outdated = !self.dirty && now.since(self.published_at) < VIEW_REFRESH;
-        if !self.outdated {
+        let refresh_at = self.published_at + VIEW_REFRESH;
+        self.refresh_at = (!self.dirty && now < refresh_at).then_some(refresh_at);
+        if self.refresh_at.is_none() {
             self.dirty = false;
             self.published_at = now;
             out.publish_first(self.view(env));
