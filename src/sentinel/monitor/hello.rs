@@ -1,6 +1,7 @@
 //! The hello message: how Sentinels find each other and learn of newer configurations.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use super::Monitor;
 use super::instance::{HelloPace, Sentinel, ServerId};
@@ -157,19 +158,16 @@ impl Monitor {
     }
 
     /// When the next hello to anybody is due, as far as time decides it.
-    pub(super) fn hello_at(&self) -> Option<Millis> {
+    pub(super) fn hello_at(&self, env: &Env<'_>) -> Option<Millis> {
         if self.durable < self.announce_after {
             return None;
         }
+        let has_local = |local: Option<IpAddr>| local.is_some() || env.node.announce_ip.is_some();
         let servers = self.servers().filter(|server| server.link.health.connected && server.link.has_room());
-        let servers = servers.filter(|server| self.has_local(server.link.health.local));
+        let servers = servers.filter(|server| has_local(server.link.health.local));
         let peers = self.sentinels.values().filter(|sentinel| sentinel.health.connected);
-        let peers = peers.filter(|sentinel| self.has_local(sentinel.health.local));
+        let peers = peers.filter(|sentinel| has_local(sentinel.health.local));
         servers.map(|server| server.hello).chain(peers.map(|peer| peer.hello)).filter_map(|hello| hello.at()).min()
-    }
-
-    fn has_local(&self, local: Option<std::net::IpAddr>) -> bool {
-        local.is_some() || self.announces_ip
     }
 
     /// Publishes to one server, if due.

@@ -70,8 +70,6 @@ pub struct Monitor {
     durable: Rev,
     /// No hello leaves before this revision is on disk.
     announce_after: Rev,
-    /// Whether `announce-ip` is set, so that hellos need no local address.
-    announces_ip: bool,
     held_answers: Vec<(Rev, ReplyToken)>,
     last_refusal: Option<String>,
     introduced: bool,
@@ -111,7 +109,6 @@ impl Monitor {
             rev: Rev(0),
             durable: Rev(0),
             announce_after: Rev(0),
-            announces_ip: false,
             held_answers: Vec::new(),
             last_refusal: None,
             introduced: false,
@@ -198,7 +195,6 @@ impl Monitor {
 
     /// Does everything that is due. The order of events inside a step is stock's.
     fn step(&mut self, env: &Env<'_>, out: &mut Outbox) {
-        self.announces_ip = env.node.announce_ip.is_some();
         let acting = !env.tilt.is_on();
         self.check_echo(env);
         self.keep_in_touch(&ServerId::Master, env, out);
@@ -233,7 +229,7 @@ impl Monitor {
     fn next_wake(&self, env: &Env<'_>) -> Millis {
         let now = env.now.mono;
         let servers = std::iter::once(ServerId::Master).chain(self.replicas.keys().cloned().map(ServerId::Replica));
-        let mut at: Vec<Option<Millis>> = vec![self.hello_at(), self.echo.due];
+        let mut at: Vec<Option<Millis>> = vec![self.hello_at(env), self.echo.due];
         let tilt = env.tilt.until();
         at.push(tilt);
         at.push(self.refresh_at);
