@@ -17,7 +17,7 @@ STOCK := $(TARGET)/stock
 export CARGO_TARGET_DIR := $(TARGET)
 export STOCK_BIN_DIR := $(STOCK)
 
-.PHONY: all program demo test sim faults mixed conformance coverage-of-spec install lint clean stock network
+.PHONY: all program demo test sim faults beyond mixed conformance coverage-of-spec install lint clean stock network
 
 all: program
 
@@ -40,6 +40,12 @@ sim:
 # 200 kills instead of 20.
 faults: stock network
 	FAULTS_KILLS=200 $(CARGO) test --locked --test faults -- --nocapture
+
+# What stock does not do (tests/spec/beyond.md), often and for long: 200 kills for each kind of line and number of
+# Sentinels, every time that Sentinels may be away, stock beside it.
+beyond: stock network
+	BEYOND_KILLS=200 $(CARGO) test --locked --test faults elections -- --nocapture
+	BEYOND_RUNS=5 $(CARGO) test --locked --test beyond -- --nocapture
 
 # Every mix of three Sentinels of both kinds, 20 times.
 mixed: stock

@@ -5,7 +5,6 @@
 
 mod acl;
 mod auth;
-mod beyond;
 mod events;
 mod failover;
 mod masters;

@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) down_after: u64,
     /// ms
     pub(crate) failover_timeout: u64,
+    /// Variables in the environment of Sentinels.
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 impl Plan {
@@ -45,6 +47,7 @@ impl Plan {
             password: None,
             down_after,
             failover_timeout: 6000,
+            environment: Vec::new(),
         }
     }
 }
@@ -119,7 +122,7 @@ impl Cluster {
                 failover_timeout: plan.failover_timeout,
             };
             let watches = cluster.groups.iter().map(watch).collect::<Vec<_>>();
-            cluster.sentinels.push(Sentinel::start(kind, folder, &watches));
+            cluster.sentinels.push(Sentinel::start_in(plan.environment.clone(), kind, folder, &watches));
         }
         cluster.wait_until_acquainted();
         cluster

@@ -35,6 +35,7 @@ pub(crate) struct Process {
     program: PathBuf,
     args: Vec<String>,
     folder: PathBuf,
+    environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -43,11 +44,23 @@ impl Process {
     ///
     /// Children stay in this process group, so that Ctrl-C reaches them too.
     pub(crate) fn start(name: &str, program: &Path, args: &[&str], folder: &Path) -> Process {
+        Process::start_in(Vec::new(), name, program, args, folder)
+    }
+
+    /// The same with some more variables in its environment.
+    pub(crate) fn start_in(
+        environment: Vec<(String, String)>,
+        name: &str,
+        program: &Path,
+        args: &[&str],
+        folder: &Path,
+    ) -> Process {
         let mut process = Process {
             name: name.to_owned(),
             program: program.to_owned(),
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
             folder: folder.to_owned(),
+            environment,
             child: None,
         };
         process.start_again();
@@ -63,6 +76,7 @@ impl Process {
         let live = live.as_mut().expect("nothing is started while everything ends");
         let mut command = Command::new(&self.program);
         command.args(&self.args).current_dir(&self.folder).stdin(Stdio::null()).stdout(log).stderr(errors);
+        command.envs(self.environment.iter().cloned());
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
         live.insert(child.id());
         self.child = Some(child);

@@ -57,6 +57,16 @@ pub(crate) struct Sentinel {
 impl Sentinel {
     /// Starts a new Sentinel in `folder` and waits until it answers.
     pub(crate) fn start(kind: Kind, folder: &Path, watches: &[Watch]) -> Sentinel {
+        Sentinel::start_in(Vec::new(), kind, folder, watches)
+    }
+
+    /// The same with some more variables in its environment.
+    pub(crate) fn start_in(
+        environment: Vec<(String, String)>,
+        kind: Kind,
+        folder: &Path,
+        watches: &[Watch],
+    ) -> Sentinel {
         let port = ports::free();
         let home = folder.join(format!("sentinel-{port}"));
         std::fs::create_dir(&home).expect("the test folder is writable");
@@ -65,7 +75,7 @@ impl Sentinel {
         let text = format!("port {port}\nbind 127.0.0.1\ndir {}\n{watches}", home.display());
         std::fs::write(&conf, text).expect("the test folder is writable");
         let name = format!("sentinel-{port}");
-        let process = Process::start(&name, &kind.program(), &["sentinel.conf"], &home);
+        let process = Process::start_in(environment, &name, &kind.program(), &["sentinel.conf"], &home);
         let mut sentinel = Sentinel { port, kind, events: Recorder::default(), process, conf };
         sentinel.wait_until_ready();
         sentinel

@@ -1,0 +1,30 @@
+//! What was measured, for people.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+static TIMES: Mutex<BTreeMap<String, Vec<Duration>>> = Mutex::new(BTreeMap::new());
+
+/// Takes a time down, and prints all that there are of its kind.
+pub(crate) fn note(what: &str, time: Duration) {
+    let mut all = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let times = all.entry(what.to_owned()).or_default();
+    times.push(time);
+    times.sort_unstable();
+    let (median, last) = (times[(times.len() - 1) / 2], times[times.len() - 1]);
+    let count = times.len();
+    tell(&format!(
+        "{what}: {} ms; {count} so far, p50 {}, max {}",
+        time.as_millis(),
+        median.as_millis(),
+        last.as_millis()
+    ));
+}
+
+/// Prints a line, past the capture of test output.
+pub(crate) fn tell(text: &str) {
+    // A standard error that is closed has no reader.
+    let _ = writeln!(std::io::stderr(), "beyond: {text}");
+}
