@@ -10,14 +10,15 @@ use tokio::sync::{mpsc, watch};
 
 use crate::driver::MonitorMessage;
 use crate::sentinel::id::MasterName;
-use crate::sentinel::monitor::view::MasterView;
+use crate::sentinel::monitor::view::{InstanceView, MasterView};
 
 /// Answers to the hottest question and the route to the master behind an address.
 #[derive(Debug, Default, Clone)]
 pub struct AddressBook {
     /// Ready RESP reply of GET-MASTER-ADDR-BY-NAME: an array of two bulk strings, the same in RESP2 and RESP3.
     pub replies: BTreeMap<MasterName, Bytes>,
-    /// Configured address (not the promoted one) to name, for IS-MASTER-DOWN-BY-ADDR. `host` as shown.
+    /// Configured address (not the promoted one) to name, for IS-MASTER-DOWN-BY-ADDR: the host as shown, in lower case,
+    /// and for a host name also the address that it means.
     pub by_addr: BTreeMap<(String, u16), MasterName>,
 }
 
@@ -86,15 +87,20 @@ impl Publisher {
     pub fn readdress(&self, view: &MasterView) {
         let name = view.name();
         let reply = address_reply(&view.current_host, view.current_port);
-        let configured = (view.instance.host.clone(), view.instance.port);
+        let InstanceView { host, port, ip, .. } = &view.instance;
+        let shown = host.to_ascii_lowercase();
+        let meant = ip.map(|ip| ip.to_string()).filter(|ip| *ip != shown);
+        let configured: Vec<(String, u16)> =
+            [Some(shown), meant].into_iter().flatten().map(|host| (host, *port)).collect();
         self.book.send_if_modified(|book| {
-            let known = book.replies.get(&name) == Some(&reply) && book.by_addr.get(&configured) == Some(&name);
+            let known = configured.iter().filter(|addr| book.by_addr.get(addr) == Some(&name));
+            let known = book.replies.get(&name) == Some(&reply) && known.count() == configured.len();
             if known {
                 return false;
             }
             let book = Arc::make_mut(book);
             book.by_addr.retain(|_, owner| *owner != name);
-            book.by_addr.insert(configured, name.clone());
+            book.by_addr.extend(configured.into_iter().map(|addr| (addr, name.clone())));
             book.replies.insert(name, reply);
             true
         });

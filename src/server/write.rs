@@ -22,6 +22,7 @@ use crate::sentinel::id::{Epoch, MasterName, RunId};
 use crate::sentinel::io::{AdminRequest, Answer, Input};
 use crate::sentinel::monitor::hello::Hello;
 use crate::sentinel::monitor::record::MasterSpec;
+use crate::sentinel::monitor::view::MasterView;
 
 pub(crate) const NOT_AN_INTEGER: Value = Value::fixed_error("ERR value is not an integer or out of range");
 pub(crate) const SYNTAX_ERROR: Value = Value::fixed_error("ERR syntax error");
@@ -42,6 +43,8 @@ pub(crate) enum Errand {
     Reset(Vec<MasterName>),
     /// The monitor of the master at this address, for a vote.
     Vote { master: MasterName, addr: Addr, epoch: Epoch, candidate: RunId },
+    /// Whoever monitors the master that this host name means, for a vote or, without a candidate, for its opinion.
+    AskedByName { host: String, port: u16, epoch: Epoch, candidate: Option<RunId> },
     /// The monitor of the master that a hello speaks of, to take it. No answer is waited for.
     Hello(Hello),
     /// The supervisor, to monitor a master whose host may have to be resolved first.
@@ -109,13 +112,18 @@ pub(crate) async fn run(errand: Errand, context: &Context, asker: u64) -> Outcom
             },
         },
         Errand::Reset(masters) => reset_all(context, masters).await,
-        Errand::Vote { master, addr, epoch, candidate } => {
-            let (reply, answer) = oneshot::channel();
-            let vote = MonitorMessage::Vote { addr, epoch, candidate, reply };
-            match send(context, &master, vote, answer).await {
-                Some(answered) => Outcome::of(&answered),
-                // Removed meanwhile: an unknown address.
-                None => Outcome::plain(opinion(false, "*", 0)),
+        Errand::Vote { master, addr, epoch, candidate } => ask_vote(context, &master, addr, epoch, candidate).await,
+        Errand::AskedByName { host, port, epoch, candidate } => {
+            let Some(addr) = resolve(&host, port).await else { return Outcome::plain(opinion(false, "*", 0)) };
+            let meant = addr.ip.map_or_else(String::new, |ip| ip.to_string());
+            let master = context.reader.book.borrow().by_addr.get(&(meant, port)).cloned();
+            match (master, candidate) {
+                (None, _) => Outcome::plain(opinion(false, "*", 0)),
+                (Some(master), Some(candidate)) => ask_vote(context, &master, addr, epoch, candidate).await,
+                (Some(master), None) => {
+                    let view = context.reader.directory.borrow().get(&master).map(|entry| entry.view.borrow().clone());
+                    Outcome::plain(looks_down(view.as_deref(), context.tilt.is_on()))
+                }
             }
         }
         Errand::Hello(hello) => {
@@ -136,6 +144,21 @@ pub(crate) async fn run(errand: Errand, context: &Context, asker: u64) -> Outcom
             Outcome { ending: Some(Ending::Flushed), ..outcome }
         }
     }
+}
+
+async fn ask_vote(context: &Context, master: &MasterName, addr: Addr, epoch: Epoch, candidate: RunId) -> Outcome {
+    let (reply, answer) = oneshot::channel();
+    let vote = MonitorMessage::Vote { addr, epoch, candidate, reply };
+    match send(context, master, vote, answer).await {
+        Some(answered) => Outcome::of(&answered),
+        // Removed meanwhile: an unknown address.
+        None => Outcome::plain(opinion(false, "*", 0)),
+    }
+}
+
+fn looks_down(view: Option<&MasterView>, tilt: bool) -> Value {
+    let sdown = view.is_some_and(|view| view.instance.sdown_since.is_some());
+    opinion(sdown && !tilt, "*", 0)
 }
 
 async fn ask_monitor(context: &Context, master: &MasterName, request: AdminRequest) -> Option<Answered> {
@@ -255,24 +278,30 @@ pub(crate) fn is_master_down(snapshots: &mut Snapshots, words: &[Bytes]) -> Erra
     };
     // Stock takes a negative one for a huge one and can never vote again.
     let Ok(epoch) = u64::try_from(epoch) else { return Errand::Reply(NOT_AN_INTEGER) };
-    let Some((master, addr)) = known_address(snapshots, &words[2], port) else {
+    let candidate = (&words[5][..] != b"*").then(|| RunId::from(&*String::from_utf8_lossy(&words[5])));
+    let epoch = Epoch(epoch);
+    let (Ok(host), Ok(port)) = (std::str::from_utf8(&words[2]), u16::try_from(port)) else {
         return Errand::Reply(opinion(false, "*", 0));
     };
-    if &words[5][..] != b"*" {
-        let candidate = RunId::from(&*String::from_utf8_lossy(&words[5]));
-        return Errand::Vote { master, addr, epoch: Epoch(epoch), candidate };
+    // Another spelling of the same address is the same address.
+    let spelt = host.parse::<IpAddr>().map_or_else(|_| host.to_ascii_lowercase(), |ip| ip.to_string());
+    let known = snapshots.book().by_addr.get(&(spelt, port)).cloned();
+    match (known, candidate) {
+        (Some(master), Some(candidate)) => Errand::Vote { master, addr: Addr::new(host, port), epoch, candidate },
+        (Some(master), None) => {
+            let tilt = snapshots.context.tilt.is_on();
+            Errand::Reply(looks_down(snapshots.view(master.as_str().as_bytes()).as_deref(), tilt))
+        }
+        (None, candidate) if may_be_looked_up(host, &snapshots.context) => {
+            Errand::AskedByName { host: host.to_owned(), port, epoch, candidate }
+        }
+        (None, _) => Errand::Reply(opinion(false, "*", 0)),
     }
-    let sdown = snapshots.view(master.as_str().as_bytes()).is_some_and(|view| view.instance.sdown_since.is_some());
-    Errand::Reply(opinion(sdown && !snapshots.context.tilt.is_on(), "*", 0))
 }
 
-fn known_address(snapshots: &mut Snapshots, host: &[u8], port: i64) -> Option<(MasterName, Addr)> {
-    let port = u16::try_from(port).ok()?;
-    let host = std::str::from_utf8(host).ok()?;
-    // Another spelling of the same address is the same address.
-    let shown = host.parse::<IpAddr>().map_or_else(|_| host.to_owned(), |ip| ip.to_string());
-    let master = snapshots.book().by_addr.get(&(shown, port)).cloned()?;
-    Some((master, Addr::new(host, port)))
+/// A peer may know a master by a name that is not ours for it.
+fn may_be_looked_up(host: &str, context: &Context) -> bool {
+    context.supervisor.settings.borrow().resolve_hostnames && !host.is_empty() && host.parse::<IpAddr>().is_err()
 }
 
 /// `PUBLISH __sentinel__:hello payload`. Whatever the payload, the reply is 1.

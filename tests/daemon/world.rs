@@ -273,6 +273,7 @@ pub(crate) fn instance(name: &str, host: &str, port: u16, flags: &str, now: Mill
     InstanceView {
         name: name.to_owned(),
         host: host.to_owned(),
+        ip: host.parse().ok(),
         port,
         run_id: "d".repeat(40),
         flags: flags.to_owned(),

@@ -6,10 +6,11 @@ use super::Monitor;
 use super::failover::FailoverState;
 use super::info::correction_due_at;
 use super::instance::{Reconf, Role, Server, ServerId};
+use super::names::lookup_at;
 use crate::sentinel::Env;
 use crate::sentinel::addr::Addr;
 use crate::sentinel::command::Command;
-use crate::sentinel::event::{Event, EventKind, Level};
+use crate::sentinel::event::{Event, EventKind};
 use crate::sentinel::id::LinkId;
 use crate::sentinel::io::{Channel, LinkError, Outbox, Output, Reply, Tag};
 use crate::sentinel::link::{PingReply, WantsPubSub, is_due};
@@ -22,8 +23,6 @@ const PROMOTION_INFO_PERIOD: u64 = 100;
 const RECONF_INFO_SPACING: std::ops::RangeInclusive<u64> = 20..=200;
 /// INFOs to such a replica without an answer, at most.
 const RECONF_INFOS: u32 = 4;
-/// Host names remembered per master; hellos with more distinct ones than this are made up.
-const MAX_NAMES: usize = 1_000;
 
 impl Monitor {
     /// Reconnects, pings, asks for INFO and publishes hellos, each if due.
@@ -33,6 +32,9 @@ impl Monitor {
         let Some(server) = self.server(who) else { return };
         if is_due(connect_at(server, now), now) {
             self.connect(who, env, out);
+        }
+        if self.server(who).is_some_and(|server| is_due(lookup_at(server), now)) {
+            self.look_up(who, now, out);
         }
         let period = self.ping_period(env);
         if self.server(who).is_some_and(|server| is_due(server.link.ping_at(period, now), now)) {
@@ -51,6 +53,7 @@ impl Monitor {
         let link = &server.link;
         [
             connect_at(server, now),
+            lookup_at(server),
             link.ping_at(self.ping_period(env), now),
             self.info_at(who, env),
             link.recycle_command_at(self.spec.down_after, &env.node.periods),
@@ -137,12 +140,11 @@ impl Monitor {
         let addr = server.addr.clone();
         // A name may mean another address by now. The last good answer serves until there is a new one, so that a
         // resolver that hangs holds up nobody (failover.md 9, R13).
-        if addr.is_named() {
-            out.push(Output::Resolve(addr.host.clone()));
-        }
+        self.look_up(who, now, out);
         if addr.ip.is_none() {
             return;
         }
+        let Some(server) = self.server(who) else { return };
         let (no_command, no_pubsub) = (server.link.command.is_none(), server.link.pubsub.is_none());
         if no_command {
             let link = self.open(addr.clone(), Channel::Command, out);
@@ -291,47 +293,6 @@ impl Monitor {
             close_links(server, now, out);
         }
         self.dirty = true;
-    }
-
-    /// The address that `host` and `port` mean, if it can be said now. Names are looked up in the background; whoever
-    /// brought the name will bring it again.
-    pub(super) fn locate(&mut self, host: &str, port: u16, env: &Env<'_>, out: &mut Outbox) -> Option<Addr> {
-        let addr = Addr::new(host, port);
-        if addr.ip.is_some() {
-            return Some(addr);
-        }
-        if !env.node.resolve_hostnames || host.is_empty() {
-            out.push(Output::Log(Level::Warning, format!("Failed to resolve hostname '{host}'")));
-            return None;
-        }
-        let ip = self.names.get(host).copied();
-        if ip.is_none() {
-            out.push(Output::Resolve(addr.host.clone()));
-        }
-        ip.map(|ip| Addr { ip: Some(ip), ..addr })
-    }
-
-    /// A name was looked up. The last good answer is kept when there is none now.
-    pub(super) fn on_resolved(&mut self, host: &str, ip: Option<IpAddr>, out: &mut Outbox) {
-        let Some(ip) = ip else {
-            out.push(Output::Log(Level::Warning, format!("Failed to resolve hostname '{host}'")));
-            return;
-        };
-        if self.names.len() < MAX_NAMES || self.names.contains_key(host) {
-            self.names.insert(host.to_owned(), ip);
-        }
-        for server in
-            std::iter::once(&mut self.master).chain(self.replicas.values_mut().map(|replica| &mut replica.server))
-        {
-            if *server.addr.host == *host && server.addr.ip != Some(ip) {
-                server.addr.ip = Some(ip);
-                server.link.allow_attempt();
-                self.dirty = true;
-            }
-        }
-        for sentinel in self.sentinels.values_mut().filter(|sentinel| *sentinel.addr.host == *host) {
-            self.dirty |= sentinel.addr.ip.replace(ip) != Some(ip);
-        }
     }
 
     fn owner_of(&self, link: LinkId) -> Option<ServerId> {

@@ -67,6 +67,9 @@ const MAX_DESYNC: u64 = 1_000;
 /// Candidates start one after the other, this far apart plus a round trip, ms: the first has the votes before the
 /// second asks.
 const CANDIDATE_SPACING: u64 = 20;
+/// Who knows no replica stands this much later, ms: after a RESET there are others who know some, and who elects it binds
+/// its vote for nothing.
+const EMPTY_HANDED_DELAY: u64 = 2_000;
 
 impl Monitor {
     /// When the next attempt may start; `None` is at once (failover.md 7.2, 12.3 S12).
@@ -126,7 +129,8 @@ impl Monitor {
         let reachable = || self.sentinels.iter().filter(|(_, sentinel)| sentinel.is_reachable());
         let rank = reachable().filter(|(id, _)| place(id) < mine).count() as u64;
         let round_trip = reachable().map(|(_, sentinel)| sentinel.health.round_trip).max().unwrap_or(0);
-        rank * (CANDIDATE_SPACING + round_trip.min(MAX_DESYNC))
+        let empty_handed = if self.replicas.is_empty() && !self.sentinels.is_empty() { EMPTY_HANDED_DELAY } else { 0 };
+        rank * (CANDIDATE_SPACING + round_trip.min(MAX_DESYNC)) + empty_handed
     }
 
     pub(super) fn elects_as_stock(&self, env: &Env<'_>) -> bool {

@@ -290,7 +290,8 @@ impl Monitor {
         let is_stale = fresh.is_none();
         let Some(promoted) = fresh.or_else(|| self.best_stale_replica(env)) else {
             self.abort(EventKind::AbortNoGoodReplica, env, out);
-            if !self.elects_as_stock(env) {
+            // Without any replica the next attempt waits as long as stock's, so that who knows one gets its turn.
+            if !self.elects_as_stock(env) && !self.replicas.is_empty() {
                 self.hold_briefly(env);
             }
             return true;

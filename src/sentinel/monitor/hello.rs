@@ -148,6 +148,8 @@ impl Monitor {
         }
         self.config_epoch = hello.config_epoch;
         if self.master.addr.same_as(&master) {
+            // From now on by the name under which everybody knows it: ours may come to mean another server.
+            self.master.addr = master;
             self.abort_overtaken(env, out);
             self.persist(env, out);
         } else {
@@ -162,6 +164,7 @@ impl Monitor {
         if self.durable < self.announce_after {
             return None;
         }
+        // A hello says where we are: the address of the connection, unless `announce-ip` is set.
         let has_local = |local: Option<IpAddr>| local.is_some() || env.node.announce_ip.is_some();
         let servers = self.servers().filter(|server| server.link.health.connected && server.link.has_room());
         let servers = servers.filter(|server| has_local(server.link.health.local));
@@ -173,7 +176,7 @@ impl Monitor {
     /// Publishes to one server, if due.
     pub(super) fn publish_to_server(&mut self, who: &ServerId, env: &Env<'_>, out: &mut Outbox) {
         let Some(server) = self.server(who) else { return };
-        let local = server.link.health.local.map(|ip| ip.to_string());
+        let local = server.link.health.local;
         let ready = server.link.health.connected && server.link.has_room();
         let Some(payload) = self.hello_if_due(server.hello, ready, local, env) else { return };
         if self.send(who, Tag::Publish, Command::PublishHello(payload), out)
@@ -187,7 +190,7 @@ impl Monitor {
     /// Publishes to one peer, if due.
     pub(super) fn publish_to_peer(&mut self, peer: &RunId, env: &Env<'_>, out: &mut Outbox) {
         let Some(sentinel) = self.sentinels.get(peer) else { return };
-        let local = sentinel.health.local.map(|ip| ip.to_string());
+        let local = sentinel.health.local;
         let ready = sentinel.health.connected;
         let Some(payload) = self.hello_if_due(sentinel.hello, ready, local, env) else { return };
         let command = Command::PublishHello(payload);
@@ -197,10 +200,13 @@ impl Monitor {
         }
     }
 
-    fn hello_if_due(&self, pace: HelloPace, ready: bool, local: Option<String>, env: &Env<'_>) -> Option<String> {
+    fn hello_if_due(&self, pace: HelloPace, ready: bool, local: Option<IpAddr>, env: &Env<'_>) -> Option<String> {
         let due = ready && is_due(pace.at(), env.now.mono) && self.durable >= self.announce_after;
-        let host = env.node.announce_ip.clone().or(local)?;
-        due.then(|| self.hello(host, env).to_string())
+        if !due {
+            return None;
+        }
+        let host = env.node.announce_ip.clone().or_else(|| local.map(|ip| ip.to_string()))?;
+        Some(self.hello(host, env).to_string())
     }
 
     fn hello(&self, host: String, env: &Env<'_>) -> Hello {

@@ -135,7 +135,10 @@ impl Monitor {
     fn note_run_id(&mut self, who: &ServerId, report: &InfoReport, env: &Env<'_>, out: &mut Outbox) {
         let Some(run_id) = &report.run_id else { return };
         let reboot_down_after = self.spec.reboot_down_after;
+        let is_same = |server: &&Server| server.run_id.as_ref() == Some(run_id);
+        let others = self.servers().filter(is_same).count();
         let Some(server) = self.server_mut(who) else { return };
+        server.is_double = others > usize::from(is_same(&&*server));
         let rebooted = server.run_id.as_ref().is_some_and(|known| known != run_id);
         server.run_id = Some(run_id.clone());
         if rebooted {
@@ -271,6 +274,10 @@ impl Monitor {
     fn send_correction(&mut self, key: &str, event: EventKind, env: &Env<'_>, out: &mut Outbox) {
         let who = ServerId::Replica(key.to_owned());
         let master = self.master.addr.clone();
+        // It would replicate from itself.
+        if self.server(&who).is_none_or(|server| server.is_same_process(&self.master)) {
+            return;
+        }
         if self.send_all(&who, transaction(Some(&master), env), out) {
             self.emit(event, self.describe(&who, env), out);
         }
@@ -293,10 +300,7 @@ impl Monitor {
     /// Whether a replica reports `addr` as its master.
     pub(super) fn follows(&self, replica: &Replica, addr: &Addr) -> bool {
         let Some(host) = &replica.master_host else { return false };
-        let reported = Addr {
-            ip: self.names.get(host.as_str()).copied().or(host.parse().ok()),
-            ..Addr::new(host, replica.master_port)
-        };
+        let reported = Addr { ip: self.names.ip(host).or(host.parse().ok()), ..Addr::new(host, replica.master_port) };
         reported.same_as(addr)
     }
 

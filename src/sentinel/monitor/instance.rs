@@ -48,6 +48,8 @@ pub struct Server {
     pub link: Link,
     /// From INFO.
     pub run_id: Option<String>,
+    /// At its last INFO another server of the group had the same run id: one of the two is somewhere else.
+    pub is_double: bool,
     /// Since when SDOWN.
     pub sdown: Option<Millis>,
     /// When it last became SDOWN; stays after it is up again.
@@ -70,6 +72,8 @@ pub struct Server {
     pub infos_outstanding: u32,
     /// When INFO was last answered with something else than INFO, if the last answer was that.
     pub info_refused_at: Option<Millis>,
+    /// When its name was last looked up, if it has one.
+    pub looked_up_at: Millis,
     /// The pace of its hellos.
     pub hello: HelloPace,
 }
@@ -109,6 +113,7 @@ impl Server {
             addr,
             link: Link::new(now),
             run_id: None,
+            is_double: false,
             sdown: None,
             last_sdown: None,
             script_kill_sent: false,
@@ -120,8 +125,14 @@ impl Server {
             info_wanted_at: None,
             infos_outstanding: 0,
             info_refused_at: None,
+            looked_up_at: now,
             hello: HelloPace::new(now),
         }
+    }
+
+    /// Whether both are one process, met under two addresses: a name may have meant another server for a while.
+    pub fn is_same_process(&self, other: &Server) -> bool {
+        self.run_id.is_some() && self.run_id == other.run_id
     }
 
     /// The same process seen in a new part (failover.md 8.8): connections and cached INFO stay, everything believed

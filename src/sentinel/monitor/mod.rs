@@ -13,6 +13,7 @@ pub mod failover;
 pub mod hello;
 pub mod info;
 pub mod instance;
+pub mod names;
 pub mod reconf;
 pub mod record;
 pub mod select;
@@ -23,7 +24,6 @@ pub mod vote;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -40,6 +40,7 @@ use echo::Echo;
 use failover::{Failover, FailoverState};
 use hello::Hello;
 use instance::{Replica, ReplicaKey, Role, Sentinel, Server, ServerId};
+use names::{Names, distinct};
 use reconf::reconf_gives_up_at;
 use record::{MasterRecord, MasterSpec};
 use vote::Ledger;
@@ -62,8 +63,7 @@ pub struct Monitor {
     tilt: TiltGuard,
     /// Replication ids that this master's data has had, as far as seen (beyond.md B1).
     history: BTreeSet<String>,
-    /// Host names that were looked up.
-    names: BTreeMap<String, IpAddr>,
+    names: Names,
     rng: StdRng,
     last_link: u64,
     rev: Rev,
@@ -103,7 +103,7 @@ impl Monitor {
             echo: Echo::default(),
             tilt: TiltGuard::default(),
             history: BTreeSet::new(),
-            names: BTreeMap::new(),
+            names: Names::default(),
             rng: StdRng::seed_from_u64(seed),
             last_link: 0,
             rev: Rev(0),
@@ -165,7 +165,7 @@ impl Monitor {
                 }
             }
             Input::Hello(hello) => self.on_hello(&hello, env, out),
-            Input::Resolved { host, ip } => self.on_resolved(&host, ip, out),
+            Input::Resolved { host, ip } => self.on_resolved(&host, ip, env, out),
             Input::PeerHealth { peer, health } => {
                 if let Some(sentinel) = self.sentinels.get_mut(&peer) {
                     if sentinel.health.generation != health.generation || !health.connected {
@@ -222,6 +222,7 @@ impl Monitor {
         if matches!(self.failover.state, FailoverState::UpdateConfig { .. }) {
             self.finish_failover(env, out);
         }
+        self.forget_doubles(env, out);
     }
 
     /// The earliest time at which something is due. Every rule that acts on time is here with the very deadline that
@@ -332,12 +333,15 @@ impl Monitor {
         // The old master takes the promoted replica's place in the list.
         let replicas = self.replicas.values().map(|replica| &replica.server.addr);
         let replicas = replicas.map(|addr| if Some(addr) == promoted { &self.master.addr } else { addr });
+        let addr = promoted.unwrap_or(&self.master.addr);
+        // Two lines with one address would make a file that nobody loads.
+        let replicas = distinct(addr, replicas);
         MasterRecord {
             spec: self.spec.clone(),
-            addr: promoted.unwrap_or(&self.master.addr).clone(),
+            addr: addr.clone(),
             config_epoch,
             leader_epoch: self.ledger.leader_epoch(),
-            replicas: replicas.cloned().collect(),
+            replicas: replicas.into_iter().cloned().collect(),
             sentinels: self.sentinels.iter().map(|(id, sentinel)| (id.clone(), sentinel.addr.clone())).collect(),
         }
     }

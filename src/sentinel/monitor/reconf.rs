@@ -91,9 +91,8 @@ impl Monitor {
     }
 
     fn point_at_promoted(&mut self, key: &str, promoted: &str, env: &Env<'_>, out: &mut Outbox) -> bool {
-        let Some(target) = self.replicas.get(promoted).map(|replica| replica.server.addr.clone()) else { return false };
         let who = ServerId::Replica(key.to_owned());
-        let sent = self.send_all(&who, transaction(Some(&target), env), out);
+        let sent = self.follow_promoted(&who, promoted, env, out);
         if sent {
             self.send_info(&who, env.now.mono, out);
         }
@@ -104,10 +103,19 @@ impl Monitor {
     /// or when it wakes, and not at its next INFO after the switch. We hold the newest configuration, exactly as for
     /// the other replicas (failover.md 12.3, S9).
     pub(super) fn demote_old_master(&mut self, env: &Env<'_>, out: &mut Outbox) {
-        let target = self.promoted().and_then(|key| self.replicas.get(key)).map(|replica| replica.server.addr.clone());
-        if let Some(target) = target {
-            self.send_all(&ServerId::Master, transaction(Some(&target), env), out);
+        if let Some(promoted) = self.promoted().map(str::to_owned) {
+            self.follow_promoted(&ServerId::Master, &promoted, env, out);
         }
+    }
+
+    /// False when there is no connection, or when it would replicate from itself.
+    fn follow_promoted(&mut self, who: &ServerId, promoted: &str, env: &Env<'_>, out: &mut Outbox) -> bool {
+        let Some(target) = self.replicas.get(promoted).map(|replica| &replica.server) else { return false };
+        if self.server(who).is_none_or(|server| server.is_same_process(target)) {
+            return false;
+        }
+        let target = target.addr.clone();
+        self.send_all(who, transaction(Some(&target), env), out)
     }
 
     /// Whether there is nothing left to wait for. Stock waits for ever when the promoted replica dies now; we end, so that
@@ -130,7 +138,7 @@ impl Monitor {
         }
     }
 
-    fn keys_where(&self, wanted: impl Fn(&Replica) -> bool) -> Vec<String> {
+    pub(super) fn keys_where(&self, wanted: impl Fn(&Replica) -> bool) -> Vec<String> {
         self.replicas.iter().filter(|(_, replica)| wanted(replica)).map(|(key, _)| key.clone()).collect()
     }
 
@@ -185,9 +193,11 @@ impl Monitor {
         // Connections to known servers are kept: same address, same server (failover.md 12.3, S17).
         let mut servers: Vec<Server> =
             std::mem::take(&mut self.replicas).into_values().map(|replica| replica.server).collect();
-        let chosen = servers.iter().position(|server| server.addr.same_as(&addr));
+        let by_name = servers.iter().position(|server| server.addr.port == addr.port && server.addr.host == addr.host);
+        let chosen = by_name.or_else(|| servers.iter().position(|server| server.addr.same_as(&addr)));
         let new_master = match chosen {
-            Some(index) => servers.remove(index).recast(Role::Master, now),
+            // By the name that was told: ours for the same address may come to mean another server.
+            Some(index) => Server { addr, ..servers.remove(index) }.recast(Role::Master, now),
             None => Server::new(addr, Role::Master, now),
         };
         servers.push(std::mem::replace(&mut self.master, new_master));

@@ -1,6 +1,7 @@
 //! What readers may see of a master: a copy that never changes. Ages are kept as points in time and become durations
 //! when a reply is written.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Monitor;
@@ -66,6 +67,8 @@ pub struct InstanceView {
     pub name: String,
     /// Ip, or host name under `announce-hostnames`.
     pub host: String,
+    /// What that means, as far as it is known.
+    pub ip: Option<IpAddr>,
     /// TCP port.
     pub port: u16,
     /// Empty until known.
@@ -166,6 +169,7 @@ impl Monitor {
         InstanceView {
             name,
             host: server.addr.shown_host(env.node),
+            ip: server.addr.ip,
             port: server.addr.port,
             run_id: server.run_id.clone().unwrap_or_default(),
             flags: self.server_flags(who, server),
@@ -205,6 +209,7 @@ impl Monitor {
             instance: InstanceView {
                 name: id.to_string(),
                 host: sentinel.addr.shown_host(env.node),
+                ip: sentinel.addr.ip,
                 port: sentinel.addr.port,
                 run_id: id.to_string(),
                 flags: join_flags(&flags),
