@@ -7,6 +7,8 @@ use sentineld::sentinel::id::{Epoch, LinkId, RunId};
 use sentineld::sentinel::io::{Input, Output, Reply, Tag};
 use sentineld::sentinel::monitor::hello::Hello;
 use sentineld::sentinel::monitor::record::MasterRecord;
+use sentineld::sentinel::node::Routed;
+use sentineld::sentinel::peer::PeerInput;
 use sentineld::sentinel::policy::StaleReplicaPromotion;
 
 use crate::checker::Weakness;
@@ -38,6 +40,8 @@ pub const HUNTS: &[(Canary, &str)] = &[
     (Canary::EventsSwapped, "grammar"),
     (Canary::OdownUntold, "I6"),
     (Canary::RepliesUncounted, "I22"),
+    (Canary::RemoveForgetsVotes, "I3"),
+    (Canary::LinkLeavesWithOne, "I20"),
     (Canary::VotesLost, "liveness"),
     (Canary::CorrectionsLost, "liveness"),
     (Canary::LateObserver, "liveness"),
@@ -96,6 +100,10 @@ pub enum Canary {
     OdownUntold,
     /// Commands pile up.
     RepliesUncounted,
+    /// A master that is removed and monitored again may be voted for twice in one epoch.
+    RemoveForgetsVotes,
+    /// The link to a peer is closed when one of its masters needs it no longer.
+    LinkLeavesWithOne,
     /// Peers' votes are lost.
     VotesLost,
     /// SLAVEOF a master is never sent.
@@ -123,7 +131,7 @@ impl Canary {
     pub fn prepare(self, swarm: &mut Swarm) {
         let mut often = |faults: &[(Fault, u64)]| {
             swarm.stock = swarm.sentinels;
-            swarm.rates.remove(&Fault::Hostile);
+            swarm.spare_stock();
             swarm.rates.extend(faults.iter().map(|(fault, seconds)| (*fault, seconds * 1_000_000)));
         };
         match self {
@@ -158,7 +166,22 @@ impl Canary {
             Canary::TiltIgnored => {
                 swarm.rates.insert(Fault::NodePause, 3_000_000);
             }
+            Canary::RemoveForgetsVotes | Canary::LinkLeavesWithOne => {
+                swarm.be_operated();
+                swarm.rates.insert(Fault::ServerKill, 4_000_000);
+                swarm.disk_us = 100_000;
+            }
             _ => {}
+        }
+    }
+
+    /// What becomes of what the registry of peers says.
+    pub fn routed(self, routed: Routed) -> Routed {
+        match routed {
+            Routed::ToPeer { peer, input: PeerInput::Unwatch { .. } } if self == Canary::LinkLeavesWithOne => {
+                Routed::DropPeer { peer }
+            }
+            routed => routed,
         }
     }
 

@@ -14,8 +14,11 @@ use rand::rngs::StdRng;
 use sentineld::conf::files::NoFiles;
 use sentineld::conf::image::ConfImage;
 use sentineld::conf::load::{SourceSet, load};
+use sentineld::sentinel::addr::Addr;
 use sentineld::sentinel::id::{Epoch, MasterName, Rev, RunId};
 use sentineld::sentinel::monitor::record::MasterRecord;
+
+use crate::dns::true_ip;
 
 /// Content of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,15 +51,30 @@ impl Image {
 }
 
 impl Image {
-    /// The state with its lists in order: lines of replicas and peers take each other's places in the file.
+    /// Masters with their numbers, which their names end with.
+    pub fn masters(&self) -> impl Iterator<Item = (usize, &MasterRecord)> {
+        let number = |name: &MasterName| name.to_string()[1..].parse().expect("masters are m0, m1, ...");
+        self.records.iter().map(move |(name, record)| (number(name), record))
+    }
+
+    /// The state with its lists in order, as lines of replicas and peers take each other's places in the file, and with
+    /// addresses for names: where names are not announced, the file keeps what they were looked up to.
     pub fn sorted(&self) -> (Epoch, BTreeMap<MasterName, MasterRecord>) {
         let mut records = self.records.clone();
         for record in records.values_mut() {
+            for addr in record.replicas.iter_mut().chain([&mut record.addr]) {
+                *addr = Addr::new(&true_ip(&addr.host), addr.port);
+            }
             record.replicas.sort();
             record.sentinels.sort();
         }
         (self.epoch, records)
     }
+}
+
+/// Whether nothing has been learnt of this master yet: an operator has just had it monitored.
+pub fn is_new(record: &MasterRecord) -> bool {
+    record.config_epoch == Epoch(0) && record.sentinels.is_empty()
 }
 
 /// How the disk behaves just now.
@@ -124,6 +142,8 @@ pub struct Store {
     queued: BTreeMap<usize, Rev>,
     writing: Option<Write>,
     failed: BTreeMap<usize, Rev>,
+    /// A master was removed since the last commit began.
+    removed: bool,
 }
 
 /// A commit on its way.
@@ -138,7 +158,7 @@ pub struct Write {
 impl Store {
     /// A store of a process that has read `conf`.
     pub fn new(conf: ConfImage) -> Store {
-        Store { conf, queued: BTreeMap::new(), writing: None, failed: BTreeMap::new() }
+        Store { conf, queued: BTreeMap::new(), writing: None, failed: BTreeMap::new(), removed: false }
     }
 
     /// Queues a record.
@@ -147,11 +167,18 @@ impl Store {
         self.queued.insert(master, rev);
     }
 
+    /// Forgets a master.
+    pub fn remove(&mut self, name: &MasterName) {
+        self.conf.remove_master(name);
+        self.removed = true;
+    }
+
     /// Starts a commit of everything queued, or of what failed before, unless one is on its way.
     pub fn begin(&mut self, epoch: Epoch) -> Option<Write> {
-        if self.writing.is_some() || (self.queued.is_empty() && self.failed.is_empty()) {
+        if self.writing.is_some() || (self.queued.is_empty() && self.failed.is_empty() && !self.removed) {
             return None;
         }
+        self.removed = false;
         let records = self.conf.masters().map(|record| (record.spec.name.clone(), record.clone())).collect();
         let image = Image { epoch, records, text: self.conf.render(epoch) };
         let mut covers = std::mem::take(&mut self.failed);
@@ -163,7 +190,7 @@ impl Store {
 
     /// Whether something waits that no retry timer covers.
     pub fn has_fresh_work(&self) -> bool {
-        !self.queued.is_empty()
+        !self.queued.is_empty() || self.removed
     }
 
     /// Ends the commit; returns what it covered.

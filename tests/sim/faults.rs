@@ -3,11 +3,14 @@
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use sentineld::sentinel::io::AdminRequest;
 
 use crate::disk::Health;
+use crate::dns::Dns;
 use crate::net::Host;
 use crate::node::{Happening, node_ip};
-use crate::redis_model::Process;
+use crate::redis_model::{Process, Script};
+use crate::swarm::Names;
 use crate::world::{Event, World};
 
 /// A class of faults.
@@ -37,6 +40,12 @@ pub enum Fault {
     WallJump,
     /// Somebody publishes a hello that must change nothing.
     Hostile,
+    /// An operator changes what a Sentinel monitors.
+    Operate,
+    /// A server runs a script that does not end.
+    Busy,
+    /// Names cannot be looked up, or not in time, or mean something else.
+    Dns,
 }
 
 /// The end of a fault.
@@ -66,6 +75,17 @@ pub enum Undo {
     ResumeServer(usize),
     /// The network is fast again.
     Calm,
+    /// An operator has a master monitored again.
+    Monitor {
+        /// Where.
+        node: Host,
+        /// Which.
+        group: usize,
+    },
+    /// The server's script ends.
+    EndScript(usize),
+    /// Names can be looked up again.
+    MendDns,
 }
 
 impl Fault {
@@ -83,6 +103,9 @@ impl Fault {
         Fault::Replay,
         Fault::WallJump,
         Fault::Hostile,
+        Fault::Operate,
+        Fault::Busy,
+        Fault::Dns,
     ];
 
     /// Chance that a world has this class at all.
@@ -90,7 +113,8 @@ impl Fault {
         match self {
             Fault::ServerKill => 0.8,
             Fault::Force => 0.1,
-            Fault::Spike | Fault::Replay | Fault::WallJump | Fault::Hostile => 0.3,
+            Fault::Dns => 1.0,
+            Fault::Spike | Fault::Replay | Fault::WallJump | Fault::Hostile | Fault::Operate | Fault::Busy => 0.3,
             _ => 0.5,
         }
     }
@@ -158,7 +182,7 @@ impl World {
                 let rng = self.sh.rng.fault(fault);
                 let node = rng.random_range(0..self.nodes.len());
                 let group = rng.random_range(0..self.swarm.groups.len());
-                self.force(node, group);
+                self.administer(node, group, AdminRequest::Failover);
             }
             Fault::Replay => {
                 let rng = self.sh.rng.fault(fault);
@@ -175,13 +199,10 @@ impl World {
                 self.nodes[node].wall_offset = rng.random_range(0..7_200_000);
             }
             Fault::Hostile => self.strike_hostile(),
+            Fault::Operate => self.strike_operator(),
+            Fault::Busy => self.strike_busy(),
+            Fault::Dns => self.strike_dns(),
         }
-    }
-
-    /// An operator asks this Sentinel for a failover.
-    pub fn force(&mut self, node: Host, group: usize) {
-        self.sh.trace.note(self.sh.now, || format!("operator asks n{node} for a failover of m{group}"));
-        self.nodes[node].happen(&mut self.sh, Happening::ForceFailover(group));
     }
 
     fn strike_node_crash(&mut self) {
@@ -230,7 +251,7 @@ impl World {
         let rng = self.sh.rng.fault(Fault::Hostile);
         let (node, speaker) = (rng.random_range(0..self.nodes.len()), rng.random_range(0..self.nodes.len()));
         let (group, kind) = (rng.random_range(0..self.swarm.groups.len()), rng.random_range(0..5));
-        let Some(view) = self.nodes[node].views().nth(group) else { return };
+        let Some(view) = self.nodes[node].view(group) else { return };
         let (id, host) = (&self.sh.checkers.facts.ids[speaker], node_ip(speaker));
         let (name, at, port) = (&view.instance.name, &view.current_host, view.current_port);
         let epoch = view.config_epoch.0;
@@ -245,6 +266,36 @@ impl World {
         };
         self.sh.trace.note(self.sh.now, || format!("n{node} is told {payload}"));
         self.nodes[node].happen(&mut self.sh, Happening::Published(payload));
+    }
+
+    fn strike_busy(&mut self) {
+        let server = self.pick_server(Fault::Busy);
+        let rng = self.sh.rng.fault(Fault::Busy);
+        let script = if rng.random_bool(0.3) { Script::Written } else { Script::ReadOnly };
+        let length = rng.random_range(500..12_000) * MS;
+        let ip = self.servers[server].ip.clone();
+        self.sh.trace.note(self.sh.now, || format!("{ip} runs a script, {script:?}, for {} ms", length / MS));
+        self.servers[server].run_script(script);
+        self.sh.push(self.sh.now + length, Event::Undo(Undo::EndScript(server)));
+    }
+
+    /// A lie is only told where names, not addresses, are announced: an address that is looked up wrong and announced is
+    /// the resolver's word against the group's. It names another member of the group, as a stale record would.
+    fn strike_dns(&mut self) {
+        let members = self.swarm.groups[0] + 1;
+        let announced = self.swarm.names == Names::Announced;
+        let rng = self.sh.rng.fault(Fault::Dns);
+        let length = rng.random_range(500..15_000) * MS;
+        let (kind, member) = (rng.random_range(0..3), rng.random_range(0..members));
+        self.sh.dns = match kind {
+            0 => Dns::Fails,
+            1 if announced => Dns::Lies { members, server: member },
+            _ => Dns::Hangs(self.sh.now + length),
+        };
+        let dns = self.sh.dns;
+        self.sh.checkers.facts.lied |= matches!(dns, Dns::Lies { .. });
+        self.sh.trace.note(self.sh.now, || format!("{dns:?} for {} ms", length / MS));
+        self.sh.push(self.sh.now + length, Event::Undo(Undo::MendDns));
     }
 
     fn strike_partition(&mut self) {
@@ -414,6 +465,9 @@ impl World {
             }
             Undo::ResumeServer(server) => self.servers[server].resume(&mut self.sh),
             Undo::Calm => self.sh.net.spike_us = 0,
+            Undo::Monitor { node, group } => self.monitor_again(node, group),
+            Undo::EndScript(server) => self.servers[server].end_script(),
+            Undo::MendDns => self.sh.dns = Dns::Good,
         }
     }
 }

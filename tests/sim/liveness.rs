@@ -6,6 +6,7 @@ use rand::RngExt;
 use sentineld::sentinel::id::Epoch;
 use sentineld::sentinel::policy::Election;
 
+use crate::dns::true_ip;
 use crate::faults::Undo;
 use crate::redis_model::Process;
 use crate::world::{Violation, World};
@@ -35,10 +36,27 @@ impl World {
             if self.swarm.groups[group] == 0 {
                 return Ok(());
             }
+            self.lose_a_minority();
             self.kill_for_good(master)?;
             self.demand_agreement("failover")?;
         }
         Ok(())
+    }
+
+    /// In some worlds as many Sentinels die for good as the others can do without.
+    fn lose_a_minority(&mut self) {
+        let groups = 0..self.swarm.groups.len();
+        let quorums = groups.flat_map(|group| self.nodes.iter().filter_map(move |node| node.view(group)));
+        let quorum = quorums.map(|view| view.quorum as usize).max().unwrap_or(1);
+        let spare = self.nodes.len() - quorum.max(self.nodes.len() / 2 + 1);
+        if !self.sh.rng.heal.random_bool(0.5) {
+            return;
+        }
+        for node in 0..spare {
+            self.sh.trace.note(self.sh.now, || format!("n{node} dies for good"));
+            self.nodes[node].crash(&mut self.sh, false);
+            self.lost.insert(node);
+        }
     }
 
     /// Kills a master, in some worlds while nobody watches: every Sentinel stands still until the replicas have been
@@ -46,7 +64,7 @@ impl World {
     fn kill_for_good(&mut self, master: usize) -> Result<(), Violation> {
         const FOR_GOOD: u64 = u64::MAX / 4;
         let late = self.sh.rng.heal.random_bool(0.25) && self.swarm.stock == 0;
-        let unseen = (11 * self.swarm.down_after_ms + 2_000) * MS;
+        let unseen = (11 * self.swarm.longest_down_after_ms() + 2_000) * MS;
         if late {
             for node in 0..self.nodes.len() {
                 self.pause_node(node, unseen);
@@ -65,7 +83,8 @@ impl World {
         // when the next attempt fails, too.
         let fast = self.swarm.stock == 0 && self.swarm.policies.defaults.election == Election::Fast;
         let timeouts = if fast { 2 } else { 8 };
-        let patience = (timeouts * self.swarm.failover_timeout_ms + self.swarm.down_after_ms + SLACK_MS) * MS;
+        let patience =
+            (timeouts * self.swarm.longest_failover_timeout_ms() + self.swarm.longest_down_after_ms() + SLACK_MS) * MS;
         let began = self.sh.now;
         let agreed = self.run_while(patience, |world| world.disagreement().is_some())?;
         if agreed {
@@ -79,17 +98,26 @@ impl World {
         })
     }
 
+    /// Whether any Sentinel knows this server. After a RESET nobody need: who was away then, and comes back as a master,
+    /// is a stranger.
+    fn is_known(&self, group: usize, ip: &str) -> bool {
+        let views = self.nodes.iter().filter_map(|node| node.view(group));
+        let mut replicas = views.flat_map(|view| &view.replicas);
+        !self.swarm.operated || replicas.any(|replica| true_ip(&replica.instance.host) == *ip)
+    }
+
     /// What keeps this world from being whole, if anything does.
     pub fn disagreement(&self) -> Option<String> {
         (0..self.swarm.groups.len()).find_map(|group| self.group_disagreement(group))
     }
 
-    fn group_disagreement(&self, group: usize) -> Option<String> {
+    /// The same for one group.
+    pub fn group_disagreement(&self, group: usize) -> Option<String> {
         let mut named: Option<(String, u16)> = None;
         let mut newest: Option<Epoch> = None;
         for node in self.nodes.iter().filter(|node| node.is_running()) {
-            let view = node.views().nth(group)?;
-            let address = (view.current_host.clone(), view.current_port);
+            let Some(view) = node.view(group) else { return Some(format!("n{} does not monitor m{group}", node.host)) };
+            let address = (true_ip(&view.current_host), view.current_port);
             if node.in_tilt() {
                 return Some(format!("n{} is in TILT", node.host));
             }
@@ -105,7 +133,9 @@ impl World {
             if view.instance.flags != "master" {
                 return Some(format!("n{} sees m{group} {}", node.host, view.instance.flags));
             }
-            let live = view.sentinels.iter().find(|peer| peer.instance.flags != "sentinel");
+            let is_lost = |id: &str| self.sh.checkers.facts.node_of(id).is_some_and(|peer| self.lost.contains(&peer));
+            let peers = view.sentinels.iter().filter(|peer| !is_lost(&peer.instance.name));
+            let live = peers.clone().find(|peer| peer.instance.flags != "sentinel");
             if let Some(peer) = live {
                 return Some(format!("n{} sees {} {}", node.host, peer.instance.name, peer.instance.flags));
             }
@@ -124,7 +154,8 @@ impl World {
             server.group == group
                 && *number != master
                 && server.process == Process::Running
-                && !server.upstream.as_ref().is_some_and(|upstream| upstream.host == host && upstream.up)
+                && self.is_known(group, &server.ip)
+                && !server.upstream.as_ref().is_some_and(|upstream| true_ip(&upstream.host) == host && upstream.up)
         });
         strays.map(|(_, server)| format!("{} does not follow {host}: {:?}", server.ip, server.upstream)).next()
     }

@@ -10,10 +10,12 @@
 mod canary;
 mod checker;
 mod disk;
+mod dns;
 mod faults;
 mod liveness;
 mod net;
 mod node;
+mod operator;
 mod redis_model;
 mod scenario;
 mod stock;
@@ -104,8 +106,9 @@ fn run_seed(seed: u64) -> Outcome {
 
 fn report(seed: u64, violation: &Violation) -> String {
     let Violation { rule, story, at } = violation;
+    let seconds = number("SIM_SECONDS").map(|seconds| format!(" SIM_SECONDS={seconds}")).unwrap_or_default();
     format!(
-        "seed {seed} breaks {rule}\n  at {:.6} s: {story}\n  replay: SIM_SEED={seed} cargo test --test sim seeds",
+        "seed {seed} breaks {rule}\n  at {:.6} s: {story}\n  replay: SIM_SEED={seed}{seconds} cargo test --test sim seeds",
         *at as f64 / 1e6
     )
 }

@@ -9,9 +9,12 @@ use rand::RngExt;
 use sentineld::sentinel::command::{ClientType, Command};
 use sentineld::sentinel::io::{Channel, Reply, Tag};
 
+use crate::dns::true_ip;
 use crate::net::{ConnId, Host, Tell};
 use crate::world::{Event, Shared};
 
+/// What commands get while a script runs.
+const BUSY: &[u8] = b"BUSY a script runs here; end it with SCRIPT KILL.";
 /// Time between two rounds of replication.
 pub const ROUND_US: u64 = 100_000;
 /// A replica that hears nothing from its master for so long gives up its link.
@@ -26,6 +29,15 @@ pub enum Process {
     Hung,
     /// There is none.
     Dead,
+}
+
+/// A script that does not end by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// SCRIPT KILL ends it.
+    ReadOnly,
+    /// Nothing does.
+    Written,
 }
 
 /// What a server replicates from.
@@ -66,6 +78,7 @@ pub struct Server {
     pub offset: u64,
     saved_upstream: Option<(String, u16)>,
     loading_until: u64,
+    script: Option<Script>,
     run_id: String,
     replicas: Vec<usize>,
     clients: BTreeSet<ConnId>,
@@ -87,6 +100,7 @@ impl Server {
             offset: 1,
             saved_upstream: upstream,
             loading_until: 0,
+            script: None,
             run_id: String::new(),
             replicas: Vec::new(),
             clients: BTreeSet::new(),
@@ -104,24 +118,39 @@ impl Server {
 
     /// Whether this is its address.
     pub fn is_at(&self, host: &str, port: u16) -> bool {
-        self.ip == host && self.port == port
+        self.ip == true_ip(host) && self.port == port
     }
 
     /// A process starts from the configuration file.
     pub fn start(&mut self, sh: &mut Shared) {
         self.process = Process::Running;
         self.upstream = self.saved_upstream.clone().map(|(host, port)| follow(host, port, sh.now));
-        self.loading_until = sh.now + sh.rng.servers.random_range(0..800_000);
+        // Most datasets are small.
+        let longest = if sh.rng.servers.random_bool(0.1) { 10_000_000 } else { 800_000 };
+        self.loading_until = sh.now + sh.rng.servers.random_range(0..longest);
         self.boot(sh);
     }
 
     /// The process is gone.
     pub fn kill(&mut self) {
         self.process = Process::Dead;
+        self.script = None;
         self.clients.clear();
         self.subscribers.clear();
         self.inbox.clear();
         self.replicas.clear();
+    }
+
+    /// Somebody runs a script that does not end. One that has written cannot be killed.
+    pub fn run_script(&mut self, script: Script) {
+        if self.process == Process::Running {
+            self.script = Some(script);
+        }
+    }
+
+    /// The script ends by itself.
+    pub fn end_script(&mut self) {
+        self.script = None;
     }
 
     /// Somebody who is no Sentinel sends SLAVEOF.
@@ -175,6 +204,7 @@ impl Server {
         }
         let queueing = sh.net.conns[conn].multi.is_some();
         let reply = match command {
+            command if self.script.is_some() => self.while_busy(sh, conn, &command),
             Command::Exec => {
                 let queued = sh.net.conns[conn].multi.take().unwrap_or_default();
                 Reply::Array(queued.into_iter().map(|command| self.apply(sh, conn, command)).collect())
@@ -196,6 +226,26 @@ impl Server {
             Channel::PubSub => Tell::Push(None),
         };
         sh.server_send(conn, tell);
+    }
+
+    /// What a server says that runs a script: everything but a few commands is refused.
+    fn while_busy(&mut self, sh: &mut Shared, conn: ConnId, command: &Command) -> Reply {
+        match command {
+            Command::ScriptKill if self.script == Some(Script::Written) => {
+                Reply::Error(b"UNKILLABLE the script has written.".as_slice().into())
+            }
+            Command::ScriptKill => {
+                sh.trace.note(sh.now, || format!("{}: the script is killed", self.ip));
+                self.script = None;
+                ok()
+            }
+            Command::Auth { .. } | Command::Multi => ok(),
+            Command::Exec => {
+                sh.net.conns[conn].multi = None;
+                Reply::Error(b"EXECABORT a command was refused.".as_slice().into())
+            }
+            _ => Reply::Error(BUSY.into()),
+        }
     }
 
     fn apply(&mut self, sh: &mut Shared, conn: ConnId, command: Command) -> Reply {
@@ -327,7 +377,8 @@ pub fn replicate(servers: &mut [Server], sh: &mut Shared) {
 fn round(servers: &mut [Server], replica: usize, master: usize, mut upstream: Upstream, sh: &mut Shared) {
     let connected = sh.net.connects(servers[replica].host, servers[master].host);
     let alive = servers[master].process != Process::Dead && sh.now >= servers[master].loading_until;
-    let answers = connected && servers[master].process == Process::Running && alive;
+    let idle = servers[master].process == Process::Running && servers[master].script.is_none();
+    let answers = connected && idle && alive;
     let chained = servers[master].upstream.as_ref().is_none_or(|above| above.up);
     if answers && chained {
         upstream.heard_at = sh.now;

@@ -6,7 +6,10 @@
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use sentineld::sentinel::id::MasterName;
+use sentineld::sentinel::monitor::record::MasterSpec;
 use sentineld::sentinel::policy::{Election, Masterless, Policies, TiltMode};
+use sentineld::sentinel::time::Periods;
 
 use crate::faults::Fault;
 
@@ -36,6 +39,10 @@ pub struct Swarm {
     pub tilt_ms: u64,
     /// Period of INFO to healthy servers, ms.
     pub info_ms: u64,
+    /// How servers are named in the files.
+    pub names: Names,
+    /// How far clocks may run wrong, millionths.
+    pub drift_ppm: u64,
     /// Chance of a replica to have priority 0; the first of each group never has.
     pub never_promoted: f64,
     /// Smallest one-way delay, microseconds.
@@ -50,6 +57,8 @@ pub struct Swarm {
     pub rates: Rates,
     /// What ours do where stock does otherwise.
     pub policies: Policies,
+    /// Operators change settings: see [`Fault::Operate`].
+    pub operated: bool,
     /// How long faults may strike, microseconds after warm-up.
     pub faulty_us: u64,
 }
@@ -68,6 +77,8 @@ impl Swarm {
             parallel_syncs: 1,
             tilt_ms: 5_000,
             info_ms: 10_000,
+            names: Names::Addresses,
+            drift_ppm: 0,
             never_promoted: 0.0,
             latency_us: 200,
             jitter_us: 300,
@@ -75,6 +86,7 @@ impl Swarm {
             tick_late_us: 1_000,
             rates: Rates::new(),
             policies: Policies::default(),
+            operated: false,
             faulty_us: 0,
         }
     }
@@ -85,6 +97,24 @@ impl Swarm {
         self.rates.insert(Fault::ServerKill, 6_000_000);
         self.rates.insert(Fault::Partition, 5_000_000);
         self.disk_us = 100_000;
+    }
+
+    /// Leaves out what stock does not survive, and what its model does not know.
+    pub fn spare_stock(&mut self) {
+        for fault in [Fault::Hostile, Fault::Operate, Fault::Dns] {
+            self.rates.remove(&fault);
+        }
+        self.operated = false;
+        self.names = Names::Addresses;
+    }
+
+    /// Lets operators at work, often, on groups of Sentinels that share links.
+    pub fn be_operated(&mut self) {
+        self.rates.insert(Fault::Operate, 2_000_000);
+        self.operated = true;
+        self.stock = 0;
+        self.quorum = self.sentinels as u32 / 2 + 1;
+        self.groups = vec![1; 3];
     }
 
     /// The world of this seed.
@@ -122,6 +152,8 @@ impl Swarm {
             parallel_syncs: rng.random_range(1..=2),
             tilt_ms: rng.random_range(2_000..8_000),
             info_ms: [10_000, 10_000, 3_000][rng.random_range(0..3)],
+            names: Names::Addresses,
+            drift_ppm: [0, 0, 1_000, 40_000][rng.random_range(0..4)],
             never_promoted: [0.0, 0.2][rng.random_range(0..2)],
             latency_us: [100, 500, 5_000, 40_000][rng.random_range(0..4)],
             jitter_us: [300, 2_000, 20_000, 80_000][rng.random_range(0..4)],
@@ -129,6 +161,7 @@ impl Swarm {
             tick_late_us: [1_000, 10_000, 50_000][rng.random_range(0..3)],
             rates,
             policies: Policies::default(),
+            operated: false,
             faulty_us: duration * 1_000_000,
         };
         swarm.mix(&mut rng);
@@ -139,10 +172,6 @@ impl Swarm {
     /// an unusual size.
     fn mix(&mut self, rng: &mut StdRng) {
         self.stock = [0, 0, 0, 0, 1, 2][rng.random_range(0..6)];
-        // Stock believes whatever it is told, and is of no use afterwards.
-        if self.stock > 0 {
-            self.rates.remove(&Fault::Hostile);
-        }
         match rng.random_range(0..12) {
             0 => self.policies.tilt = TiltMode::Stock,
             1 => self.policies.defaults.election = Election::Stock,
@@ -155,7 +184,63 @@ impl Swarm {
             self.quorum = self.sentinels as u32 / 2 + 1;
             self.groups = (0..rng.random_range(1..=3)).map(|_| rng.random_range(0..=5)).collect();
         }
+        self.names = [Names::Addresses, Names::Addresses, Names::Addresses, Names::Hidden, Names::Announced]
+            [rng.random_range(0..5)];
+        if self.names == Names::Addresses {
+            self.rates.remove(&Fault::Dns);
+        }
+        // Who has forgotten its peers elects itself with a quorum of less than the majority.
+        if self.quorum < self.sentinels as u32 / 2 + 1 {
+            self.rates.remove(&Fault::Operate);
+        }
+        self.operated = self.rates.contains_key(&Fault::Operate);
+        if self.stock > 0 {
+            self.spare_stock();
+        }
     }
+}
+
+/// How servers are named in the files of Sentinels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// By address.
+    Addresses,
+    /// By host name, `resolve-hostnames yes`; Sentinels tell each other addresses.
+    Hidden,
+    /// By host name, and Sentinels tell each other names: `announce-hostnames yes`.
+    Announced,
+}
+
+impl Swarm {
+    /// What an operator says of a master of this world.
+    pub fn spec(&self, group: usize) -> MasterSpec {
+        MasterSpec {
+            down_after: self.down_after_ms,
+            failover_timeout: self.failover_timeout_ms,
+            parallel_syncs: self.parallel_syncs,
+            ..MasterSpec::new(group_name(group), self.quorum, &Periods::default())
+        }
+    }
+
+    /// The longest `down-after-milliseconds` that any Sentinel may ever have.
+    pub fn longest_down_after_ms(&self) -> u64 {
+        if self.operated { 3_000 } else { self.down_after_ms }
+    }
+
+    /// The longest `failover-timeout` that any Sentinel may ever have, ms.
+    pub fn longest_failover_timeout_ms(&self) -> u64 {
+        if self.operated { 10_000 } else { self.failover_timeout_ms }
+    }
+
+    /// The largest `parallel-syncs` that any Sentinel may ever have.
+    pub fn most_parallel_syncs(&self) -> u32 {
+        if self.operated { 2 } else { self.parallel_syncs }
+    }
+}
+
+/// Name of the group with this number.
+pub fn group_name(group: usize) -> MasterName {
+    MasterName::from(format!("m{group}").as_str())
 }
 
 /// One stream per source of chance, so that switching one fault class off leaves the draws of all others alone.
@@ -176,6 +261,8 @@ pub struct Streams {
     pub crash: StdRng,
     /// Order of work after a pause.
     pub pause: StdRng,
+    /// Times of lookups.
+    pub dns: StdRng,
     faults: Vec<StdRng>,
 }
 
@@ -191,6 +278,7 @@ impl Streams {
             heal: stream(seed, 5),
             crash: stream(seed, 6),
             pause: stream(seed, 7),
+            dns: stream(seed, 8),
             faults: (0..Fault::ALL.len() as u64).map(|class| stream(seed, 100 + class)).collect(),
         }
     }

@@ -1,21 +1,23 @@
 //! The world: nodes, servers, a heap of events, and time that jumps from one to the next.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use sentineld::sentinel::NodeSettings;
-use sentineld::sentinel::id::{MasterName, RunId};
+use sentineld::sentinel::id::RunId;
 
 use crate::canary::Canary;
 use crate::checker::{Checkers, Limits, Observation, Weakness};
 use crate::disk::Image;
+use crate::dns::{Dns, server_name};
 use crate::faults::{Fault, Undo};
 use crate::net::{Ask, ConnId, Host, Net, Tell};
+use crate::node::clock::Drifting;
 use crate::node::{Happening, Kind, Node, node_ip};
 use crate::redis_model::{self, Process, Server, server_ip};
-use crate::swarm::{Streams, Swarm};
+use crate::swarm::{Names, Streams, Swarm, group_name};
 use crate::trace::{Keep, Trace};
 
 /// Something that is going to happen.
@@ -144,6 +146,8 @@ pub struct Shared {
     pub sentinels: usize,
     /// Priorities of servers.
     pub priorities: Vec<u32>,
+    /// How lookups of names go.
+    pub dns: Dns,
     /// See [`Swarm`].
     pub latency_us: u64,
     /// See [`Swarm`].
@@ -239,6 +243,8 @@ pub struct World {
     pub servers: Vec<Server>,
     /// How it was drawn.
     pub swarm: Swarm,
+    /// Sentinels that will never start again.
+    pub lost: BTreeSet<Host>,
     /// Partitions under way.
     pub partitions: BTreeMap<u64, Vec<(Host, Host)>>,
     /// How often conditions on the world are looked at, microseconds; 0 is after every event.
@@ -263,6 +269,7 @@ impl World {
             stats: Stats::default(),
             sentinels: swarm.sentinels,
             priorities: Vec::new(),
+            dns: Dns::Good,
             latency_us: swarm.latency_us,
             jitter_us: swarm.jitter_us,
             disk_us: swarm.disk_us,
@@ -272,8 +279,8 @@ impl World {
             order: 0,
         };
         sh.checkers.facts.limits = Limits {
-            parallel_syncs: swarm.parallel_syncs as usize,
-            failover_timeout_us: swarm.failover_timeout_ms * 1_000,
+            parallel_syncs: swarm.most_parallel_syncs() as usize,
+            failover_timeout_us: swarm.longest_failover_timeout_ms() * 1_000,
             first_stock: swarm.sentinels - swarm.stock,
         };
         let servers = build_servers(&swarm, &mut sh);
@@ -283,12 +290,16 @@ impl World {
             settings.periods.tilt = swarm.tilt_ms;
             settings.periods.info = swarm.info_ms;
             settings.policies = swarm.policies.clone();
+            settings.resolve_hostnames = swarm.names != Names::Addresses;
+            settings.announce_hostnames = swarm.names == Names::Announced;
             let kind = if host + swarm.stock >= swarm.sentinels { Kind::Stock } else { Kind::Ours };
-            Node::new(host, kind, settings, image, canary)
+            let drift = sh.rng.fixed(700 + host as u64) % (2 * swarm.drift_ppm + 1);
+            let clock = Drifting::new(1_000_000 + drift - swarm.drift_ppm);
+            Node::new(host, kind, settings, (image, clock), canary)
         });
         let nodes = nodes.collect();
         sh.push(0, Event::Replicate);
-        World { sh, nodes, servers, swarm, partitions: BTreeMap::new(), look_us: LOOK_US }
+        World { sh, nodes, servers, swarm, lost: BTreeSet::new(), partitions: BTreeMap::new(), look_us: LOOK_US }
     }
 
     /// Starts all Sentinels and waits until they know each other, on disk.
@@ -437,7 +448,7 @@ impl World {
 
     /// Number of the server that the first running Sentinel names as this group's master.
     pub fn named_master(&self, group: usize) -> Option<usize> {
-        let mut views = self.nodes.iter().filter_map(|node| node.views().nth(group));
+        let mut views = self.nodes.iter().filter_map(|node| node.view(group));
         views.next().and_then(|view| self.server_at(&view.current_host, view.current_port))
     }
 }
@@ -445,10 +456,6 @@ impl World {
 fn sentinel_id(seed: u64, node: usize) -> RunId {
     let word = Streams::new(seed).fixed(500 + node as u64);
     RunId::from(format!("{word:016x}{word:016x}{node:08x}").as_str())
-}
-
-fn group_name(group: usize) -> MasterName {
-    MasterName::from(format!("m{group}").as_str())
 }
 
 fn build_servers(swarm: &Swarm, sh: &mut Shared) -> Vec<Server> {
@@ -473,14 +480,21 @@ fn build_servers(swarm: &Swarm, sh: &mut Shared) -> Vec<Server> {
 /// The file of a Sentinel that was only told who it is and where the masters are.
 fn first_image(swarm: &Swarm, servers: &[Server], myid: &RunId) -> Image {
     let mut text = format!("port 26379\n# State\nsentinel myid {myid}\n");
-    for server in servers.iter().filter(|server| server.upstream.is_none()) {
+    if swarm.names != Names::Addresses {
+        text.push_str("sentinel resolve-hostnames yes\n");
+    }
+    if swarm.names == Names::Announced {
+        text.push_str("sentinel announce-hostnames yes\n");
+    }
+    for (number, server) in servers.iter().enumerate().filter(|(_, server)| server.upstream.is_none()) {
         let name = group_name(server.group);
+        let host = if swarm.names == Names::Addresses { server.ip.clone() } else { server_name(number) };
         // Writing into a string cannot fail.
         let _ = write!(
             text,
-            "sentinel monitor {name} {} {} {}\nsentinel down-after-milliseconds {name} {}\n\
+            "sentinel monitor {name} {host} {} {}\nsentinel down-after-milliseconds {name} {}\n\
              sentinel failover-timeout {name} {}\nsentinel parallel-syncs {name} {}\n",
-            server.ip, server.port, swarm.quorum, swarm.down_after_ms, swarm.failover_timeout_ms, swarm.parallel_syncs
+            server.port, swarm.quorum, swarm.down_after_ms, swarm.failover_timeout_ms, swarm.parallel_syncs
         );
     }
     Image::load(text.as_bytes(), myid).expect("a plain file").0

@@ -41,13 +41,17 @@ impl Checker for Grammar {
         "grammar: events in order"
     }
 
-    fn see(&mut self, seen: &Observation<'_>, _facts: &Facts) -> Result<(), String> {
+    fn see(&mut self, seen: &Observation<'_>, facts: &Facts) -> Result<(), String> {
         let (node, master, event) = match seen {
             Observation::Started { node, .. } => {
                 self.0.retain(|(owner, _), _| owner != node);
                 return Ok(());
             }
-            Observation::Emitted { node, master, event, .. } => (node, master, event),
+            Observation::Removed { node, master } => {
+                self.0.remove(&(*node, *master));
+                return Ok(());
+            }
+            Observation::Emitted { node, master, event, .. } if !facts.lied => (node, master, event),
             _ => return Ok(()),
         };
         let told = self.0.entry((*node, *master)).or_default();
@@ -64,13 +68,14 @@ impl Checker for Grammar {
             EventKind::AbortNotElected | EventKind::AbortNoGoodReplica | EventKind::AbortReplicaTimeout => {
                 told.step = None;
             }
-            EventKind::SubjectivelyDown if !told.down.insert(event.payload.clone()) => {
+            EventKind::SubjectivelyDown if !told.down.insert(instance(&event.payload)) => {
                 return wrong("for the second time");
             }
-            EventKind::SubjectivelyUp if !told.down.remove(&event.payload) => return wrong("and was not down"),
+            EventKind::SubjectivelyUp if !told.down.remove(&instance(&event.payload)) => {
+                return wrong("and was not down");
+            }
             EventKind::ObjectivelyDown => {
-                let master = event.payload.split(" #quorum").next().unwrap_or_default();
-                if told.odown || !told.down.contains(master) {
+                if told.odown || !told.down.contains(&instance(&event.payload)) {
                     return wrong("and was not SDOWN, or was ODOWN");
                 }
                 told.odown = true;
@@ -85,10 +90,7 @@ impl Checker for Grammar {
                 }
                 let peers = std::mem::take(&mut told.down);
                 let is_peer = |who: &String| who.starts_with("sentinel ");
-                *told = Told {
-                    down: peers.into_iter().filter(is_peer).map(|who| at_new(&who, &event.payload)).collect(),
-                    ..Told::default()
-                };
+                *told = Told { down: peers.into_iter().filter(is_peer).collect(), ..Told::default() };
             }
             EventKind::ResetMaster => *told = Told::default(),
             _ => {}
@@ -97,11 +99,7 @@ impl Checker for Grammar {
     }
 }
 
-/// A peer's description names its master's address, which has just changed.
-fn at_new(peer: &str, switch: &str) -> String {
-    let words: Vec<&str> = switch.split(' ').collect();
-    match (peer.split_once(" @ "), words.as_slice()) {
-        (Some((peer, _)), [name, _, _, host, port]) => format!("{peer} @ {name} {host} {port}"),
-        _ => peer.to_owned(),
-    }
+/// Type and name of the instance that a payload begins with.
+fn instance(payload: &str) -> String {
+    payload.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sentineld::sentinel::id::Epoch;
 
 use super::{Checker, Facts, Observation};
-use crate::disk::Image;
+use crate::disk::{Image, is_new};
 
 /// Highest values seen.
 #[derive(Debug, Default)]
@@ -25,6 +25,9 @@ impl NoWayBack {
         *current = image.epoch;
         for (name, record) in &image.records {
             let highest = self.disk.entry((node, name.to_string())).or_default();
+            if is_new(record) {
+                highest.1 = Epoch(0);
+            }
             if record.leader_epoch < highest.0 || record.config_epoch < highest.1 {
                 return Err(format!(
                     "n{node}: leader-epoch and config-epoch of {name} on disk go from {highest:?} back to ({}, {})",
@@ -48,6 +51,11 @@ impl Checker for NoWayBack {
                 self.memory_current.insert(*node, image.epoch);
                 self.memory.retain(|(owner, _), _| owner != node);
                 self.image(*node, image)
+            }
+            Observation::Removed { node, master } => {
+                let highest = self.memory.entry((*node, *master)).or_default();
+                highest.1 = Epoch(0);
+                Ok(())
             }
             Observation::Synced { node, image } => self.image(*node, image),
             Observation::Published { node, master, view, epoch } => {

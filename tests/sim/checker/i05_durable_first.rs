@@ -15,7 +15,7 @@ use crate::disk::Image;
 pub struct DurableFirst(std::collections::BTreeMap<(usize, usize), Epoch>);
 
 fn leader_epoch(image: &Image, master: usize) -> Epoch {
-    image.records.values().nth(master).map_or(Epoch(0), |record| record.leader_epoch)
+    image.masters().find(|(number, _)| *number == master).map_or(Epoch(0), |(_, record)| record.leader_epoch)
 }
 
 impl Checker for DurableFirst {
@@ -26,7 +26,7 @@ impl Checker for DurableFirst {
     fn see(&mut self, seen: &Observation<'_>, facts: &Facts) -> Result<(), String> {
         match seen {
             Observation::Started { node, image } | Observation::Synced { node, image } => {
-                for (master, record) in image.records.values().enumerate() {
+                for (master, record) in image.masters() {
                     self.0.insert((*node, master), record.leader_epoch);
                 }
                 Ok(())

@@ -18,11 +18,14 @@ impl Checker for OdownFirst {
     fn see(&mut self, seen: &Observation<'_>, _facts: &Facts) -> Result<(), String> {
         match seen {
             Observation::Started { node, .. } => self.0.retain(|(owner, _)| owner != node),
+            Observation::Removed { node, master } => {
+                self.0.remove(&(*node, *master));
+            }
             Observation::Emitted { node, master, event, forced, .. } => match event.kind {
                 EventKind::ObjectivelyDown => {
                     self.0.insert((*node, *master));
                 }
-                EventKind::ObjectivelyUp | EventKind::SwitchMaster => {
+                EventKind::ObjectivelyUp | EventKind::SwitchMaster | EventKind::ResetMaster => {
                     self.0.remove(&(*node, *master));
                 }
                 EventKind::TryFailover if !forced && !self.0.contains(&(*node, *master)) => {

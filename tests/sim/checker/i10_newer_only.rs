@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use sentineld::sentinel::id::Epoch;
 
+use crate::disk::is_new;
+use crate::dns::true_ip;
+
 use super::{Checker, Facts, Observation};
 
 /// Newest epoch and address.
@@ -14,7 +17,7 @@ pub struct NewerOnly {
 }
 
 fn changed(known: &mut (Epoch, String, u16), epoch: Epoch, (host, port): (&str, u16)) -> Result<(), String> {
-    let same = (known.1.as_str(), known.2) == (host, port);
+    let same = (true_ip(&known.1), known.2) == (true_ip(host), port);
     if epoch <= known.0 && !same {
         return Err(format!("{}:{} at epoch {} became {host}:{port} at epoch {epoch}", known.1, known.2, known.0));
     }
@@ -30,10 +33,17 @@ impl Checker for NewerOnly {
         "I10: a new address needs a newer epoch"
     }
 
-    fn see(&mut self, seen: &Observation<'_>, _facts: &Facts) -> Result<(), String> {
+    fn see(&mut self, seen: &Observation<'_>, facts: &Facts) -> Result<(), String> {
+        if facts.lied {
+            return Ok(());
+        }
         match seen {
             Observation::Started { node, .. } => {
                 self.memory.retain(|(owner, _), _| owner != node);
+                Ok(())
+            }
+            Observation::Removed { node, master } => {
+                self.memory.remove(&(*node, *master));
                 Ok(())
             }
             Observation::Published { node, master, view, .. } => {
@@ -43,10 +53,13 @@ impl Checker for NewerOnly {
                 changed(known, view.config_epoch, address).map_err(|story| format!("n{node} m{master}: {story}"))
             }
             Observation::Synced { node, image } => {
-                for (master, record) in image.records.values().enumerate() {
+                for (master, record) in image.masters() {
                     let address = (&*record.addr.host, record.addr.port);
                     let first = || (record.config_epoch, record.addr.host.to_string(), record.addr.port);
                     let known = self.disk.entry((*node, master)).or_insert_with(first);
+                    if is_new(record) {
+                        *known = first();
+                    }
                     changed(known, record.config_epoch, address)
                         .map_err(|story| format!("file of n{node} m{master}: {story}"))?;
                 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Checker, Facts, Observation};
 
-/// Most peers seen, by node and master. Nothing in these worlds removes a peer for good.
+/// Most peers seen, by node and master, since the node was told of the master or had it RESET. Nothing in these worlds
+/// removes a peer for good.
 #[derive(Debug, Default)]
 pub struct NotMyOwnPeer(BTreeMap<(usize, usize), usize>);
 
@@ -16,6 +17,9 @@ impl Checker for NotMyOwnPeer {
     fn see(&mut self, seen: &Observation<'_>, facts: &Facts) -> Result<(), String> {
         match seen {
             Observation::Started { node, .. } => self.0.retain(|(owner, _), _| owner != node),
+            Observation::Removed { node, master } | Observation::Reset { node, master } => {
+                self.0.remove(&(*node, *master));
+            }
             Observation::Published { node, master, view, .. } => {
                 let me = facts.ids[*node].as_str();
                 if view.sentinels.iter().any(|peer| peer.instance.name == me) {

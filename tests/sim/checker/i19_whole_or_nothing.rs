@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use sentineld::sentinel::epoch::MAX_EPOCH_LEAP;
 use sentineld::sentinel::id::Epoch;
 
+use crate::dns::true_ip;
+
 use super::{Checker, Facts, Observation};
 
 /// Last current epoch by node.
@@ -23,7 +25,7 @@ impl Checker for WholeOrNothing {
         if epoch.0 > last.0.saturating_add(MAX_EPOCH_LEAP) {
             return Err(format!("n{node}: current epoch leaps from {last} to {epoch}"));
         }
-        if !view.current_host.starts_with("10.0.1.") {
+        if !true_ip(&view.current_host).starts_with("10.0.1.") {
             return Err(format!("n{node} names {} for m{master}", view.current_host));
         }
         let stranger = view.sentinels.iter().find(|peer| facts.node_of(&peer.instance.name).is_none());

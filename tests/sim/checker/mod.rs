@@ -21,6 +21,7 @@ mod i16_parallel_syncs;
 mod i17_failovers_end;
 mod i18_no_vote_without_save;
 mod i19_whole_or_nothing;
+mod i20_shared_links;
 mod i21_clean_switch;
 mod i22_bounded_links;
 mod odown_counted;
@@ -45,6 +46,27 @@ pub enum Observation<'a> {
         node: usize,
         /// What it read.
         image: &'a Image,
+    },
+    /// An operator removed a master from a Sentinel; it may be monitored again, as if for the first time.
+    Removed {
+        /// Where.
+        node: usize,
+        /// Which.
+        master: usize,
+    },
+    /// An operator has a Sentinel forget what it has learnt of a master: RESET is about to be carried out.
+    Reset {
+        /// Where.
+        node: usize,
+        /// Which.
+        master: usize,
+    },
+    /// A Sentinel closes its link to a peer for good.
+    PeerDropped {
+        /// Who.
+        node: usize,
+        /// To whom.
+        peer: &'a RunId,
     },
     /// A Sentinel published an event.
     Emitted {
@@ -225,6 +247,9 @@ pub struct Facts {
     pub now: u64,
     /// What the world was told.
     pub limits: Limits,
+    /// A resolver has lied. From then on one server may go by two addresses and two by one, for everybody who looks; rules
+    /// that tell servers apart by address say nothing. Votes, epochs and the end of all troubles do not depend on it.
+    pub lied: bool,
     /// Ids of the Sentinels.
     pub ids: Vec<RunId>,
     /// Number of voters and quorum by node and master.
@@ -246,6 +271,7 @@ impl Facts {
         Facts {
             now: 0,
             limits: Limits::default(),
+            lied: false,
             ids,
             voters: BTreeMap::new(),
             attempts: BTreeMap::new(),
@@ -285,6 +311,10 @@ impl Facts {
                 self.epochs[*node] = image.epoch;
                 self.attempts.retain(|(owner, _), _| owner != node);
                 self.voters.retain(|(owner, _), _| owner != node);
+            }
+            Observation::Removed { node, master } => {
+                self.attempts.remove(&(*node, *master));
+                self.voters.remove(&(*node, *master));
             }
             Observation::Published { node, master, view, epoch } => {
                 self.epochs[*node] = self.epochs[*node].max(*epoch);
@@ -375,6 +405,7 @@ impl Checkers {
             Box::<reconf_sent_ends::ReconfSentEnds>::default(),
             Box::<i17_failovers_end::FailoversEnd>::default(),
             Box::<i18_no_vote_without_save::NoVoteWithoutSave>::default(),
+            Box::<i20_shared_links::SharedLinks>::default(),
             Box::<i21_clean_switch::CleanSwitch>::default(),
             Box::<i22_bounded_links::BoundedLinks>::default(),
             Box::<grammar::Grammar>::default(),

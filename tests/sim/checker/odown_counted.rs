@@ -22,6 +22,9 @@ impl Checker for OdownCounted {
     fn see(&mut self, seen: &Observation<'_>, facts: &Facts) -> Result<(), String> {
         match seen {
             Observation::Started { node, .. } => self.0.retain(|(owner, _, _), _| owner != node),
+            Observation::Removed { node, master } | Observation::Reset { node, master } => {
+                self.0.retain(|(owner, of, _), _| (owner, of) != (node, master));
+            }
             Observation::OpinionHeard { node, voter, master, down: true } => {
                 self.0.insert((*node, *master, *voter), facts.now);
             }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use sentineld::sentinel::event::EventKind;
 
+use crate::dns::true_ip;
+
 use super::{Checker, Facts, Observation};
 
 /// When a switch was told while another address was shown, by node and master.
@@ -18,10 +20,14 @@ impl Checker for Reads {
     fn see(&mut self, seen: &Observation<'_>, facts: &Facts) -> Result<(), String> {
         match seen {
             Observation::Started { node, .. } => self.0.retain(|(owner, _), _| owner != node),
-            Observation::Emitted { node, master, event, view: Some(view), .. } => {
+            Observation::Removed { node, master } => {
+                self.0.remove(&(*node, *master));
+            }
+            Observation::Emitted { node, master, event, view: Some(view), .. } if !facts.lied => {
                 let key = (*node, *master);
                 if event.kind == EventKind::SwitchMaster {
-                    if event.payload.split(' ').nth(3) == Some(&view.current_host) {
+                    let told = event.payload.split(' ').nth(3).unwrap_or_default();
+                    if true_ip(told) == true_ip(&view.current_host) {
                         self.0.remove(&key);
                     } else {
                         self.0.insert(key, (facts.now, event.to_string()));

@@ -25,6 +25,9 @@ impl Checker for ReconfSentEnds {
     fn see(&mut self, seen: &Observation<'_>, facts: &Facts) -> Result<(), String> {
         match seen {
             Observation::Started { node, .. } => self.0.retain(|(owner, _), _| owner != node),
+            Observation::Removed { node, master } => {
+                self.0.remove(&(*node, *master));
+            }
             Observation::Emitted { node, event, .. } if event.kind == EventKind::TiltEntered => {
                 let own = self.0.iter_mut().filter(|((owner, _), _)| owner == node);
                 for deadline in own.flat_map(|(_, replicas)| replicas.values_mut()) {

@@ -27,7 +27,9 @@ impl Node {
             }
             Output::SendPeer { peer, tag, command } => self.send_peer(sh, master, &peer, tag, command),
             Output::Persist { rev, record } => {
-                self.process().store.enqueue(master, rev, *record);
+                let process = self.process();
+                let told = process.saves[master].told(rev);
+                process.store.enqueue(master, told, *record);
                 if self.canary == Canary::GrantBeforeDurable {
                     self.process().jobs.push_back(Job::Monitor(master, Input::Durable(rev)));
                 }
@@ -36,9 +38,10 @@ impl Node {
             Output::Publish(view) => {
                 let process = self.process();
                 let epoch = process.epoch.current();
-                process.monitors[master].view = *view;
-                let view = &self.process().monitors[master].view;
-                sh.see(&Observation::Published { node, master, view, epoch });
+                if let Some(slot) = process.monitors[master].as_mut() {
+                    slot.view = *view;
+                    sh.see(&Observation::Published { node, master, view: &slot.view, epoch });
+                }
             }
             Output::Emit(event) => {
                 match event.kind {
@@ -48,14 +51,13 @@ impl Node {
                     EventKind::TiltEntered => sh.stats.tilts += 1,
                     _ => {}
                 }
-                let view = Some(&self.process().monitors[master].view);
+                let view = self.process().monitors[master].as_ref().map(|slot| &slot.view);
                 sh.see(&Observation::Emitted { node, master, event: &event, forced, view });
             }
             Output::Answer { to, with } => self.answer(sh, to, with),
             Output::Notify(notice) => self.notify(sh, master, notice),
             Output::Resolve(host) => {
-                let ip = host.parse().ok();
-                self.process().jobs.push_back(Job::Monitor(master, Input::Resolved { host, ip }));
+                sh.look_up(node, self.incarnation, master, host);
             }
             Output::WakeAt(at) => self.wake_at(sh, Who::Monitor(master), at),
             Output::Log(..) | Output::NextFailoverDelay { .. } | Output::Exit => {}
@@ -89,7 +91,10 @@ impl Node {
             Command::IsMasterDown { candidate, epoch, .. } => {
                 sh.see(&Observation::Asked { node: self.host, master });
                 if candidate.is_some() {
-                    self.process().monitors[master].asked_in = *epoch;
+                    let slot = self.process().monitors[master].as_mut();
+                    if let Some(slot) = slot {
+                        slot.asked_in = *epoch;
+                    }
                 }
             }
             _ => {}
@@ -102,15 +107,21 @@ impl Node {
     }
 
     pub(super) fn notify(&mut self, sh: &mut Shared, master: usize, notice: NodeNotice) {
-        let wall = self.wall_offset;
-        let sentinels = sh.sentinels;
+        let process = self.process();
+        let from = process.names[master].clone();
+        let routed = process.registry.route(&from, notice);
+        self.carry_out(sh, routed);
+    }
+
+    /// What the registry of peers says.
+    pub(super) fn carry_out(&mut self, sh: &mut Shared, routed: Vec<Routed>) {
+        let (node, wall, canary) = (self.host, self.wall_offset, self.canary);
         let process = self.process();
         let now = process.now(sh, wall).mono;
-        let from = process.names[master].clone();
-        for routed in process.registry.route(&from, notice) {
-            match routed {
+        for routed in routed {
+            match canary.routed(routed) {
                 Routed::CreatePeer { peer, addr } => {
-                    let host = host_of(&addr, sentinels).expect("Sentinels announce their own addresses");
+                    let host = host_of(&addr, sh.sentinels).expect("Sentinels announce their own addresses");
                     let machine = Peer::new(peer.clone(), addr, now);
                     let slot = PeerSlot { id: peer, host, peer: Some(machine), timer: Timer::default() };
                     process.peers.push(slot);
@@ -122,6 +133,7 @@ impl Node {
                 Routed::DropPeer { peer } => {
                     let Some(peer) = process.peer(&peer) else { continue };
                     process.peers[peer].peer = None;
+                    sh.see(&Observation::PeerDropped { node, peer: &process.peers[peer].id });
                     let who = Who::Peer(peer);
                     let gone: Vec<_> = process.links.keys().filter(|(owner, _)| *owner == who).copied().collect();
                     for key in gone {
@@ -130,7 +142,7 @@ impl Node {
                     }
                 }
                 Routed::ToMonitor { master, notice } => {
-                    let number = process.names.iter().position(|name| *name == master);
+                    let number = process.number_of(&master);
                     process.jobs.extend(number.map(|number| Job::Monitor(number, Input::Notice(notice))));
                 }
             }
@@ -147,7 +159,7 @@ impl Node {
                 self.hand_to_monitor(&master, Input::PeerHealth { peer: id, health });
             }
             PeerOutput::Reply { master, tag, value } => {
-                let number = self.process().names.iter().position(|name| *name == master);
+                let number = self.process().number_of(&master);
                 if let (Some(master), Reply::Array(parts)) = (number, &value)
                     && let Some(Reply::Integer(down)) = parts.first()
                 {
@@ -168,7 +180,7 @@ impl Node {
 
     pub(super) fn hand_to_monitor(&mut self, master: &MasterName, input: Input) {
         let process = self.process();
-        let number = process.names.iter().position(|name| name == master);
+        let number = process.number_of(master);
         process.jobs.extend(number.map(|number| Job::Monitor(number, input)));
     }
 

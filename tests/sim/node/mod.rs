@@ -1,10 +1,14 @@
 //! One Sentinel: the same composition of registers, monitors, peers and store as the daemon's supervisor makes,
 //! driven by the event heap instead of tasks.
 
+mod admin;
+pub mod clock;
 mod execute;
 mod serve;
+mod timer;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use rand::RngExt;
@@ -14,13 +18,17 @@ use sentineld::sentinel::epoch::EpochRegister;
 use sentineld::sentinel::id::{Epoch, LinkId, MasterName, ReplyToken, Rev, RunId};
 use sentineld::sentinel::io::{AdminRequest, Input, LinkError, Outbox, Output, Reply, Tag};
 use sentineld::sentinel::monitor::Monitor;
+use sentineld::sentinel::monitor::record::{MasterRecord, MasterSpec};
 use sentineld::sentinel::monitor::view::MasterView;
 use sentineld::sentinel::node::PeerRegistry;
 use sentineld::sentinel::peer::{Peer, PeerInput, PeerOutbox, PeerOutput};
 use sentineld::sentinel::tilt::TiltRegister;
-use sentineld::sentinel::time::{Millis, Now, UnixMillis};
+use sentineld::sentinel::time::Now;
 use sentineld::sentinel::{Env, NodeSettings};
 
+use self::admin::Saves;
+use self::clock::Drifting;
+use self::timer::Timer;
 use crate::canary::Canary;
 use crate::checker::Observation;
 use crate::disk::{Disk, Image, Store, Write};
@@ -42,12 +50,38 @@ pub enum Happening {
     Saved(bool),
     /// Time to try a failed commit again.
     RetrySave,
-    /// An operator's FAILOVER.
-    ForceFailover(usize),
+    /// An operator's command for one master.
+    Administer(usize, AdminRequest),
+    /// An operator's REMOVE.
+    Remove(usize),
+    /// An operator's MONITOR.
+    Monitor(Box<NewMaster>),
+    /// A host name was looked up for a master.
+    Resolved {
+        /// Number of the master.
+        master: usize,
+        /// The name.
+        host: Arc<str>,
+        /// Its address.
+        ip: Option<IpAddr>,
+    },
     /// A client's PUBLISH of a hello.
     Published(String),
     /// The one timer of a stock process fires.
     StockTick,
+}
+
+/// A master that an operator wants monitored.
+#[derive(Clone, Debug)]
+pub struct NewMaster {
+    /// Its number.
+    pub number: usize,
+    /// Its settings.
+    pub spec: MasterSpec,
+    /// Address or name of the server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
 }
 
 /// A machine with a disk, on which a process may run.
@@ -68,6 +102,9 @@ pub struct Node {
     /// Difference of its wall clock, ms.
     pub wall_offset: u64,
     kind: Kind,
+    clock: Drifting,
+    /// Names of all masters that operators ever want monitored, by number.
+    names: Vec<MasterName>,
     process: Option<Process>,
     stock: Option<Stock>,
     canary: Canary,
@@ -85,10 +122,15 @@ pub enum Kind {
 #[derive(Debug)]
 struct Process {
     origin: u64,
+    clock: Drifting,
     epoch: EpochRegister,
     tilt: TiltRegister,
     names: Vec<MasterName>,
-    monitors: Vec<MonitorSlot>,
+    /// By number of the master; `None` is not monitored.
+    monitors: Vec<Option<MonitorSlot>>,
+    /// Masters that are monitored as soon as they are saved.
+    starting: BTreeMap<usize, MasterRecord>,
+    saves: Vec<Saves>,
     peers: Vec<PeerSlot>,
     registry: PeerRegistry,
     links: BTreeMap<(Who, LinkId), ConnId>,
@@ -115,13 +157,6 @@ struct PeerSlot {
     timer: Timer,
 }
 
-/// When a machine wants to be woken, and for when the heap has an event.
-#[derive(Debug, Default)]
-struct Timer {
-    wanted: Option<u64>,
-    scheduled: Option<u64>,
-}
-
 #[derive(Debug)]
 enum Waiting {
     Voter { conn: ConnId, slot: u64, master: usize, candidate: RunId },
@@ -136,27 +171,38 @@ enum Job {
 
 /// Where the address is, if it is one of ours.
 pub fn host_of(addr: &Addr, sentinels: usize) -> Option<Host> {
-    let mut octets = addr.host.rsplit('.');
-    let last: usize = octets.next()?.parse().ok()?;
-    match octets.next()? {
-        "0" => Some(last - 1),
-        "1" => Some(sentinels + last - 1),
+    let IpAddr::V4(ip) = addr.ip? else { return None };
+    match ip.octets() {
+        [10, 0, 0, last] => Some(usize::from(last) - 1),
+        [10, 0, 1, last] => Some(sentinels + usize::from(last) - 1),
         _ => None,
     }
 }
 
 /// Address of the Sentinel with this number.
 pub fn node_ip(number: usize) -> String {
-    format!("10.0.0.{}", number + 1)
+    node_address(number).to_string()
+}
+
+fn node_address(number: usize) -> IpAddr {
+    Ipv4Addr::new(10, 0, 0, number as u8 + 1).into()
 }
 
 const HEAD_START_MS: u64 = 1_000_000_000;
 
 impl Node {
     /// A machine whose file holds `image`; nothing runs yet.
-    pub fn new(host: Host, kind: Kind, settings: NodeSettings, image: Image, canary: Canary) -> Node {
+    pub fn new(
+        host: Host,
+        kind: Kind,
+        settings: NodeSettings,
+        (image, clock): (Image, Drifting),
+        canary: Canary,
+    ) -> Node {
         Node {
             host,
+            clock,
+            names: image.records.keys().cloned().collect(),
             settings,
             disk: Disk::new(image),
             incarnation: 0,
@@ -175,10 +221,17 @@ impl Node {
         self.process.is_some() || self.stock.is_some()
     }
 
-    /// Views of all masters, if a process runs.
-    pub fn views(&self) -> impl Iterator<Item = &MasterView> {
-        let ours = self.process.iter().flat_map(|process| process.monitors.iter().map(|slot| &slot.view));
-        ours.chain(self.stock.iter().flat_map(Stock::views))
+    /// Whether a process runs and is not paused.
+    pub fn is_awake(&self) -> bool {
+        self.is_running() && self.backlog.is_none()
+    }
+
+    /// What readers see of the master with this number, if a process runs that monitors it.
+    pub fn view(&self, master: usize) -> Option<&MasterView> {
+        match &self.process {
+            Some(process) => process.monitors[master].as_ref().map(|slot| &slot.view),
+            None => self.stock.as_ref()?.views().nth(master),
+        }
     }
 
     /// Whether the process is in TILT.
@@ -215,12 +268,15 @@ impl Node {
             self.stock = Some(Stock::new(self.host, settings, (&image, conf), canary, &mut around));
             return;
         }
-        let mut process = Process {
+        let process = Process {
+            clock: self.clock,
             origin: HEAD_START_MS - sh.rng.fixed(self.host as u64) % 100_000,
             epoch: EpochRegister::new(self.canary.loaded_epoch(image.epoch)),
             tilt: TiltRegister::default(),
-            names: image.records.keys().cloned().collect(),
-            monitors: Vec::new(),
+            names: self.names.clone(),
+            monitors: self.names.iter().map(|_| None).collect(),
+            starting: BTreeMap::new(),
+            saves: vec![Saves::default(); self.names.len()],
             peers: Vec::new(),
             registry: PeerRegistry::default(),
             links: BTreeMap::new(),
@@ -229,18 +285,27 @@ impl Node {
             last_token: 0,
             jobs: VecDeque::new(),
         };
-        let now = process.now(sh, self.wall_offset);
-        for (number, record) in image.records.values().enumerate() {
-            let seed = sh.rng.fixed(1_000 * self.host as u64 + 100 * u64::from(self.incarnation) + number as u64);
-            let env = Env { now, epoch: &process.epoch, tilt: &process.tilt, node: &self.settings };
-            let monitor = Monitor::new(self.canary.loaded(record.clone()), seed, &env);
-            let view = monitor.view(&env);
-            sh.see(&Observation::Published { node: self.host, master: number, view: &view, epoch: image.epoch });
-            process.monitors.push(MonitorSlot { monitor, view, timer: Timer::default(), asked_in: Epoch(0) });
-            process.jobs.push_back(Job::Monitor(number, Input::Tick));
-        }
+        let records = image.records.values();
+        let records: Vec<_> =
+            records.filter_map(|record| Some((process.number_of(&record.spec.name)?, record))).collect();
         self.process = Some(process);
+        for (number, record) in records {
+            self.begin(sh, number, self.canary.loaded(record.clone()));
+        }
         self.work(sh);
+    }
+
+    /// Starts a monitor.
+    fn begin(&mut self, sh: &mut Shared, master: usize, record: MasterRecord) {
+        let wall = self.wall_offset;
+        let process = self.process.as_mut().expect("checked by every entry point");
+        let seed = sh.rng.fixed(1_000 * self.host as u64 + 100 * u64::from(self.incarnation) + master as u64);
+        let env = Env { now: process.now(sh, wall), epoch: &process.epoch, tilt: &process.tilt, node: &self.settings };
+        let monitor = Monitor::new(record, seed, &env);
+        let view = monitor.view(&env);
+        sh.see(&Observation::Published { node: self.host, master, view: &view, epoch: process.epoch.current() });
+        process.monitors[master] = Some(MonitorSlot { monitor, view, timer: Timer::default(), asked_in: Epoch(0) });
+        process.jobs.push_back(Job::Monitor(master, Input::Tick));
     }
 
     /// The process dies. With `silent` its machine lost power, and nobody is told.
@@ -301,9 +366,10 @@ impl Node {
                 Happening::StockTick => stock.tick(&mut around),
                 Happening::Told(conn, tell) => stock.told(&mut around, conn, tell),
                 Happening::Asked(conn, ask) => stock.asked(&mut around, conn, ask),
-                Happening::ForceFailover(master) => stock.force(&mut around, master),
+                Happening::Administer(master, AdminRequest::Failover) => stock.force(&mut around, master),
                 Happening::Published(payload) => stock.published(&mut around, &payload),
-                Happening::Wake(_) | Happening::Saved(_) | Happening::RetrySave => {}
+                // Nobody removes a master from stock or looks a name up for it, and its other inputs come as ticks.
+                _ => {}
             }
             return;
         }
@@ -318,61 +384,18 @@ impl Node {
             Happening::Asked(conn, ask) => self.asked(sh, conn, ask),
             Happening::Saved(saved) => self.saved(sh, saved),
             Happening::RetrySave => self.commit(sh),
-            Happening::ForceFailover(master) => self.force(master),
+            Happening::Administer(master, request) => self.administer(master, request),
+            Happening::Remove(master) => self.remove(sh, master),
+            Happening::Monitor(new) => self.monitor(sh, *new),
+            Happening::Resolved { master, host, ip } => {
+                self.process().jobs.push_back(Job::Monitor(master, Input::Resolved { host, ip }));
+            }
         }
         self.work(sh);
     }
 
     fn process(&mut self) -> &mut Process {
         self.process.as_mut().expect("checked by every entry point")
-    }
-
-    fn wake(&mut self, sh: &mut Shared, who: Who) {
-        let process = self.process();
-        let timer = match who {
-            Who::Monitor(master) => &mut process.monitors[master].timer,
-            Who::Peer(peer) => &mut process.peers[peer].timer,
-        };
-        // Not this node's clock: an event that was scheduled for a deadline that is no longer the nearest.
-        if timer.scheduled.is_none_or(|at| at > sh.now) {
-            return;
-        }
-        timer.scheduled = None;
-        match timer.wanted {
-            Some(wanted) if wanted <= sh.now => {
-                timer.wanted = None;
-                process.jobs.push_back(match who {
-                    Who::Monitor(master) => Job::Monitor(master, Input::Tick),
-                    Who::Peer(peer) => Job::Peer(peer, PeerInput::Tick),
-                });
-            }
-            Some(wanted) => {
-                timer.scheduled = Some(wanted);
-                self.schedule(sh, who, wanted);
-            }
-            None => {}
-        }
-    }
-
-    fn wake_at(&mut self, sh: &mut Shared, who: Who, at: Millis) {
-        let process = self.process();
-        let due = at.0.saturating_sub(process.origin).saturating_mul(1_000).max(sh.now);
-        let late = sh.rng.tick.random_range(0..=sh.tick_late_us);
-        let due = due + late;
-        let timer = match who {
-            Who::Monitor(master) => &mut process.monitors[master].timer,
-            Who::Peer(peer) => &mut process.peers[peer].timer,
-        };
-        timer.wanted = Some(due);
-        if timer.scheduled.is_none_or(|scheduled| scheduled > due) {
-            timer.scheduled = Some(due);
-            self.schedule(sh, who, due);
-        }
-    }
-
-    fn schedule(&self, sh: &mut Shared, who: Who, at: u64) {
-        let event = Event::Node { node: self.host, incarnation: self.incarnation, happening: Happening::Wake(who) };
-        sh.push(at, event);
     }
 
     fn told(&mut self, sh: &mut Shared, conn: ConnId, tell: Tell) {
@@ -392,7 +415,7 @@ impl Node {
             let from = sh.net.conns[conn].server;
             sh.see_role(self.host, master, Some(from), text);
         }
-        let local = node_ip(self.host).parse().expect("an address");
+        let local = node_address(self.host);
         let job = match (who, tell) {
             (Who::Monitor(master), tell) => Job::Monitor(
                 master,
@@ -418,20 +441,17 @@ impl Node {
         self.process().jobs.push_back(job);
     }
 
-    fn force(&mut self, master: usize) {
-        let process = self.process();
-        process.last_token += 1;
-        let from = ReplyToken(process.last_token);
-        process.tokens.insert(from, Waiting::Operator);
-        process.jobs.push_back(Job::Monitor(master, Input::Admin { from, request: AdminRequest::Failover }));
-    }
-
     fn saved(&mut self, sh: &mut Shared, saved: bool) {
         let canary = self.canary;
-        let process = self.process();
-        for (master, rev) in process.store.finish(saved) {
+        for (master, rev) in self.process().store.finish(saved) {
+            if let Some(record) = self.process().starting.remove(&master) {
+                self.begin(sh, master, record);
+                continue;
+            }
             let told = saved || canary == Canary::SaveFailureIgnored;
-            process.jobs.push_back(Job::Monitor(master, durable(told, rev)));
+            let process = self.process();
+            let meant = process.saves[master].meant(rev);
+            process.jobs.extend(meant.map(|rev| Job::Monitor(master, durable(told, rev))));
         }
         if !saved {
             let retry = sh.now + sh.rng.disk.random_range(100_000..1_000_000);
@@ -493,11 +513,16 @@ impl Node {
         let never = TiltRegister::default();
         let tilt = if self.canary == Canary::TiltIgnored { &never } else { &process.tilt };
         let env = Env { now: process.now(sh, wall), epoch: &process.epoch, tilt, node: &self.settings };
-        let Some(input) = self.canary.input(input, process.monitors[master].asked_in) else { return };
+        // A message to a monitor that is gone.
+        let Some(slot) = process.monitors[master].as_mut() else { return };
+        let Some(input) = self.canary.input(input, slot.asked_in) else { return };
         let forced = matches!(input, Input::Admin { request: AdminRequest::Failover, .. });
+        if matches!(input, Input::Admin { request: AdminRequest::Reset, .. }) {
+            sh.see(&Observation::Reset { node: self.host, master });
+        }
         let shown = sh.trace.is_on().then(|| input.clone());
         let mut out = Outbox::default();
-        process.monitors[master].monitor.handle(input, &env, &mut out);
+        slot.monitor.handle(input, &env, &mut out);
         let mut outputs: Vec<Output> = out.drain().collect();
         self.canary.outputs(&mut outputs);
         if let Some(shown) = shown {
@@ -530,8 +555,7 @@ impl Node {
 
 impl Process {
     fn now(&self, sh: &Shared, wall_offset: u64) -> Now {
-        let mono = Millis(self.origin + sh.now / 1_000);
-        Now { mono, wall: UnixMillis(1_700_000_000_000 + sh.now / 1_000 + wall_offset) }
+        self.clock.now(sh.now, self.origin, wall_offset)
     }
 
     fn peer(&self, id: &RunId) -> Option<usize> {

@@ -5,6 +5,7 @@ use sentineld::sentinel::command::Command;
 use sentineld::sentinel::id::{Epoch, ReplyToken, RunId};
 use sentineld::sentinel::io::{Answer, Input, Reply};
 use sentineld::sentinel::monitor::hello::Hello;
+use sentineld::sentinel::monitor::view::InstanceView;
 
 use super::{Job, MonitorSlot, Node, Waiting};
 use crate::canary::Canary;
@@ -24,7 +25,8 @@ impl Node {
                 Some(Reply::Integer(1))
             }
             Command::IsMasterDown { host, port, epoch, candidate } => {
-                self.is_master_down(conn, slot, Addr::new(&host, port), epoch, candidate)
+                let addr = Addr { ip: sh.meaning(&host), ..Addr::new(&host, port) };
+                self.is_master_down(conn, slot, addr, epoch, candidate)
             }
             Command::Ping => Some(Reply::Status(b"PONG".as_slice().into())),
             _ => Some(Reply::Status(b"OK".as_slice().into())),
@@ -37,7 +39,7 @@ impl Node {
     pub(super) fn published(&mut self, payload: &str) {
         if let Some(hello) = Hello::parse(payload.as_bytes()) {
             let process = self.process();
-            let master = process.names.iter().position(|name| *name == hello.master);
+            let master = process.number_of(&hello.master);
             process.jobs.extend(master.map(|master| Job::Monitor(master, Input::Hello(hello))));
         }
     }
@@ -51,13 +53,16 @@ impl Node {
         candidate: Option<RunId>,
     ) -> Option<Reply> {
         let process = self.process();
-        let at_addr =
-            |slot: &MonitorSlot| slot.view.instance.host == *addr.host && slot.view.instance.port == addr.port;
-        let Some(master) = process.monitors.iter().position(at_addr) else {
-            return Some(vote_reply(false, None, Epoch(0)));
+        let at_addr = |slot: &MonitorSlot| {
+            let InstanceView { host, ip, port, .. } = &slot.view.instance;
+            Addr { ip: *ip, ..Addr::new(host, *port) }.same_as(&addr)
+        };
+        let Some(master) = process.monitors.iter().position(|slot| slot.as_ref().is_some_and(at_addr)) else {
+            return Some(not_mine());
         };
         let Some(candidate) = candidate else {
-            let down = process.monitors[master].view.instance.sdown_since.is_some() && !process.tilt.is_on();
+            let is_down = |slot: &MonitorSlot| slot.view.instance.sdown_since.is_some();
+            let down = process.monitors[master].as_ref().is_some_and(is_down) && !process.tilt.is_on();
             return Some(vote_reply(down, None, Epoch(0)));
         };
         process.last_token += 1;
@@ -92,13 +97,18 @@ impl Node {
     }
 }
 
+/// The answer about a master that is not monitored here.
+pub(super) fn not_mine() -> Reply {
+    vote_reply(false, None, Epoch(0))
+}
+
 fn vote_reply(down: bool, leader: Option<&RunId>, epoch: Epoch) -> Reply {
     let leader = leader.map_or("*", RunId::as_str).as_bytes().into();
     Reply::Array(vec![Reply::Integer(i64::from(down)), Reply::Bulk(leader), Reply::Integer(epoch.0 as i64)])
 }
 
 /// Sends what is known, in order.
-fn flush(sh: &mut Shared, conn: ConnId) {
+pub(super) fn flush(sh: &mut Shared, conn: ConnId) {
     loop {
         let server = &mut sh.net.conns[conn];
         let Some((_, Some(_))) = server.replies.front() else { return };

@@ -75,13 +75,13 @@ fn agree(world: &mut World) {
 
 /// Number of the server that this Sentinel names as the first master.
 fn named_by(world: &World, node: Host) -> Option<usize> {
-    let view = world.nodes[node].views().next()?;
+    let view = world.nodes[node].view(0)?;
     world.server_at(&view.current_host, view.current_port)
 }
 
 /// The Sentinel that is in this state of a failover of the first master.
 fn leader_in(world: &World, state: &str) -> Option<Host> {
-    let is_in = |node: &&crate::node::Node| node.views().next().is_some_and(|view| view.failover_state == Some(state));
+    let is_in = |node: &&crate::node::Node| node.view(0).is_some_and(|view| view.failover_state == Some(state));
     world.nodes.iter().find(is_in).map(|node| node.host)
 }
 

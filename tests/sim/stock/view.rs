@@ -98,6 +98,7 @@ impl State {
 pub(super) fn instance(addr: &Addr, name: String, link: &Link, sdown: Option<u64>, flags: &str) -> InstanceView {
     InstanceView {
         name,
+        ip: addr.ip,
         host: addr.host.to_string(),
         port: addr.port,
         run_id: String::new(),
