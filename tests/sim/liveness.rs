@@ -32,8 +32,8 @@ impl World {
         if self.sh.rng.heal.random_bool(0.5)
             && let Some(master) = self.named_master(group)
         {
-            // A group without replicas, or whose replicas are all barred, has nobody to promote.
-            if self.swarm.groups[group] == 0 {
+            // A group without replicas has nobody to promote, nor has one of which nobody knows any.
+            if !self.knows_a_replica(group) {
                 return Ok(());
             }
             self.lose_a_minority();
@@ -96,6 +96,11 @@ impl World {
             story: format!("no {what} after {} s: {}", patience / 1_000_000, self.disagreement().unwrap_or_default()),
             at: self.sh.now,
         })
+    }
+
+    fn knows_a_replica(&self, group: usize) -> bool {
+        let members = self.servers.iter().filter(|server| server.group == group && server.upstream.is_some());
+        self.swarm.groups[group] > 0 && members.map(|server| &server.ip).any(|ip| self.is_known(group, ip))
     }
 
     /// Whether any Sentinel knows this server. After a RESET nobody need: who was away then, and comes back as a master,
