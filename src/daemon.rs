@@ -19,12 +19,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 
-use crate::conf::daemon::DaemonSettings;
+use crate::conf::daemon::{BufferLimit, DaemonSettings};
 use crate::conf::load::{IdOrigin, Loaded};
 use crate::conf::user::UserSource;
 use crate::driver::SupervisorHandle;
@@ -32,13 +31,14 @@ use crate::driver::clock::Clock;
 use crate::driver::process::Process;
 use crate::driver::resolver::Resolver;
 use crate::driver::supervisor::{self, Asker, Identity, Inlets, Supervisor};
+use crate::net::listen::Listener;
 use crate::publish::Publisher;
 use crate::sentinel::epoch::EpochRegister;
 use crate::sentinel::event::Level;
 use crate::sentinel::id::RunId;
 use crate::server::Renames;
 use crate::server::acl::{self, Acl};
-use crate::server::clients::Clients;
+use crate::server::clients::{Clients, OutputLimit};
 use crate::server::counters::Counters;
 use crate::server::pause::Pause;
 use crate::server::pubsub::Feed;
@@ -104,7 +104,7 @@ struct Daemon {
     supervision: Supervision,
     control: Runtime,
     serve: Runtime,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     max_clients: u64,
     pidfile: Option<PathBuf>,
     acl: Acl,
@@ -133,7 +133,8 @@ impl Daemon {
             Builder::new_multi_thread().worker_threads(SERVE_THREADS).thread_name("serve").enable_all().build()?;
         let listeners = {
             let _inside = serve.enter();
-            listeners::open(&settings.bind, port, settings.tcp_backlog)?
+            let unix = settings.unix_socket.as_deref().map(|path| (path, settings.unix_socket_perm));
+            listeners::open(&settings.bind, port, unix, settings.tcp_backlog)?
         };
         let pidfile = settings.pidfile.clone().or_else(|| is_daemon.then(|| PathBuf::from(DEFAULT_PIDFILE)));
         if let Some(pidfile) = &pidfile {
@@ -149,6 +150,7 @@ impl Daemon {
     /// Serves until told to end, then cleans up.
     fn run(self, loaded: Loaded, conf_file: &Path) -> Result<End, StartError> {
         let Daemon { supervision, control, serve, listeners, max_clients, pidfile, acl } = self;
+        let unix_socket = loaded.daemon.unix_socket.clone();
         let (closing, closes) = watch::channel(false);
         let clock = Clock::new();
         let facts = Facts {
@@ -157,6 +159,7 @@ impl Daemon {
             config_file: conf_file.display().to_string(),
             supervised: supervision.name(),
             tcp_port: loaded.node.port,
+            unix_socket: loaded.daemon.unix_socket.as_ref().map(|path| path.display().to_string().into()),
             started: clock.mono(),
         };
         let limits = limits_of(&loaded.daemon, max_clients);
@@ -188,6 +191,11 @@ impl Daemon {
                 log(Level::Notice, "Removing the pid file.");
                 // It may be gone already, or never have been written.
                 let _ = fs::remove_file(pidfile);
+            }
+            if let Some(path) = &unix_socket {
+                log(Level::Notice, "Removing the unix socket file.");
+                // Somebody else may have been quicker.
+                let _ = fs::remove_file(path);
             }
             // Nobody listens if the server has ended already.
             let _ = closing.send(true);
@@ -272,9 +280,16 @@ fn limits_of(settings: &DaemonSettings, max_clients: u64) -> Limits {
         max_clients: max_clients as usize,
         idle_timeout: settings.timeout.into(),
         keepalive: settings.tcp_keepalive.into(),
+        query_buffer: settings.query_buffer as usize,
+        max_bulk: settings.max_bulk,
+        normal: output_limit(settings.normal_output),
+        subscriber: output_limit(settings.pubsub_output),
         protected_mode: settings.protected_mode,
-        ..Limits::default()
     }
+}
+
+fn output_limit(limit: BufferLimit) -> OutputLimit {
+    OutputLimit { hard: limit.hard as usize, soft: limit.soft as usize, soft_ms: limit.soft_seconds * 1_000 }
 }
 
 /// The users, from wherever they are. The error is the last line of the log.

@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::plain::Value;
+use super::number;
+use super::plain::{self, Value};
 use crate::sentinel::event::Level;
 
 /// `loglevel`
@@ -83,6 +84,17 @@ pub struct CommandRename {
     pub to: Option<String>,
 }
 
+/// `client-output-buffer-limit` of one class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BufferLimit {
+    /// Bytes; a client that has to be sent more is closed. 0 is no limit.
+    pub hard: u64,
+    /// Bytes; a client that has to be sent more for `soft_seconds` is closed. 0 is no limit.
+    pub soft: u64,
+    /// Seconds.
+    pub soft_seconds: u64,
+}
+
 /// Everything that the daemon has to know besides [`crate::sentinel::NodeSettings`], which has `port`, `requirepass`
 /// and `bind-source-addr`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +124,15 @@ pub struct DaemonSettings {
     pub tcp_backlog: u32,
     /// `tcp-keepalive`, seconds; 0 is off.
     pub tcp_keepalive: u32,
-    /// `unixsocket`, absolute.
+    /// `client-query-buffer-limit`, bytes.
+    pub query_buffer: u64,
+    /// `proto-max-bulk-len`, bytes.
+    pub max_bulk: u64,
+    /// `client-output-buffer-limit normal`
+    pub normal_output: BufferLimit,
+    /// `client-output-buffer-limit pubsub`
+    pub pubsub_output: BufferLimit,
+    /// `unixsocket`, from `dir`, as written: CLIENT LIST shows it so.
     pub unix_socket: Option<PathBuf>,
     /// `unixsocketperm`; 0 leaves what the umask makes of it.
     pub unix_socket_perm: u32,
@@ -139,6 +159,10 @@ impl DaemonSettings {
             timeout: 0,
             tcp_backlog: 511,
             tcp_keepalive: 300,
+            query_buffer: 1 << 30,
+            max_bulk: 512 << 20,
+            normal_output: BufferLimit { hard: 0, soft: 0, soft_seconds: 0 },
+            pubsub_output: BufferLimit { hard: 32 << 20, soft: 8 << 20, soft_seconds: 60 },
             unix_socket: None,
             unix_socket_perm: 0,
             acl_log_len: 128,
@@ -168,6 +192,9 @@ impl DaemonSettings {
             ("pidfile", value) => self.pidfile = path_of(value),
             ("unixsocket", value) => self.unix_socket = path_of(value),
             ("unixsocketperm", Value::Octal(mode)) => self.unix_socket_perm = *mode,
+            ("client-query-buffer-limit", Value::Memory(bytes)) => self.query_buffer = *bytes,
+            ("proto-max-bulk-len", Value::Memory(bytes)) => self.max_bulk = *bytes,
+            ("client-output-buffer-limit", Value::Words(words)) => self.limit_output(words),
             ("maxclients", Value::Int(n)) => self.max_clients = *n as u32,
             ("timeout", Value::Int(seconds)) => self.timeout = *seconds as u32,
             ("tcp-backlog", Value::Int(n)) => self.tcp_backlog = *n as u32,
@@ -177,9 +204,23 @@ impl DaemonSettings {
         }
     }
 
+    /// Takes checked groups of class, hard limit, soft limit, seconds. Replicas are no clients of a Sentinel.
+    fn limit_output(&mut self, words: &[Vec<u8>]) {
+        for group in words.chunks_exact(4) {
+            let bytes = |at: usize| number::memory(&group[at]).unwrap_or(0);
+            let seconds = number::strict(&group[3]).and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0);
+            let limit = BufferLimit { hard: bytes(1), soft: bytes(2), soft_seconds: seconds };
+            match plain::buffer_class(&group[0]) {
+                Some("normal") => self.normal_output = limit,
+                Some("pubsub") => self.pubsub_output = limit,
+                _ => {}
+            }
+        }
+    }
+
     /// Resolves relative paths against `dir`, as it is at the end of the file.
     pub(super) fn make_absolute(&mut self) {
-        for path in [&mut self.logfile, &mut self.pidfile, &mut self.unix_socket].into_iter().flatten() {
+        for path in [&mut self.logfile, &mut self.pidfile].into_iter().flatten() {
             *path = self.dir.join(&*path);
         }
     }

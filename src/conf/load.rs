@@ -318,9 +318,6 @@ impl<'a> Loader<'a> {
                     .to_owned(),
             );
         }
-        if self.daemon.unix_socket.is_some() {
-            warnings.push("WARNING: this build does not listen on a unix socket; unixsocket is kept.".to_owned());
-        }
         for record in masters.iter().filter(|record| scripts(record)) {
             let name = &record.spec.name;
             warnings.push(format!("WARNING: this build runs no scripts; those of master {name} are kept."));

@@ -1,36 +1,47 @@
-//! Opens the listening sockets as `bind` and `port` say, with stock's lines when that fails (config.md 1.4).
+//! Opens the listening sockets as `bind`, `port` and `unixsocket` say, with stock's lines when that fails (config.md 1.4).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-
-use nix::errno::Errno;
-use tokio::net::TcpListener;
+use std::path::Path;
 
 use crate::conf::daemon::BindAddr;
 use crate::conf::error::strerror;
-use crate::net::listen;
+use crate::net::listen::{self, Listener};
 use crate::sentinel::event::Level;
 use crate::telemetry::log::log;
+use nix::errno::Errno;
+
+/// Room for a path in the address of a socket, its end included.
+const LONGEST_PATH: usize = 108;
 
 /// Where nobody can reach us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ListenError {
     /// An address that is not optional could not be bound; the line before says why.
     #[error("Failed listening on port {0} (TCP), aborting.")]
     Failed(u16),
-    /// `port 0`, `bind ""`, or every address was optional and none could be bound.
+    /// The file of `unixsocket`.
+    #[error("Failed opening Unix socket: {0}")]
+    Unix(String),
+    /// No `unixsocket`, and `port 0`, `bind ""`, or every address was optional and none could be bound.
     #[error("Configured to not listen anywhere, exiting.")]
     Nowhere,
 }
 
 /// Binds each address of `bind` at `port`. An optional address may be missing on this machine, and one of
-/// a protocol that the machine does not speak is passed over. Needs a running runtime.
-pub fn open(bind: &[BindAddr], port: u16, backlog: u32) -> Result<Vec<TcpListener>, ListenError> {
+/// a protocol that the machine does not speak is passed over. Then `unix`: the file of `unixsocket` and its mode. Needs a
+/// running runtime.
+pub fn open(
+    bind: &[BindAddr],
+    port: u16,
+    unix: Option<(&Path, u32)>,
+    backlog: u32,
+) -> Result<Vec<Listener>, ListenError> {
     let mut listeners = Vec::new();
     let addresses = if port == 0 { &[] } else { bind };
     for BindAddr { host, optional } in addresses {
         match resolve(host, port).and_then(|addr| listen::bind(addr, backlog)) {
-            Ok(listener) => listeners.push(listener),
+            Ok(listener) => listeners.push(Listener::Tcp(listener)),
             Err(error) => {
                 let reason = strerror(&error);
                 let line =
@@ -42,7 +53,18 @@ pub fn open(bind: &[BindAddr], port: u16, backlog: u32) -> Result<Vec<TcpListene
             }
         }
     }
+    if let Some((path, mode)) = unix {
+        listeners.push(Listener::Unix(open_unix(path, mode, backlog).map_err(ListenError::Unix)?));
+    }
     if listeners.is_empty() { Err(ListenError::Nowhere) } else { Ok(listeners) }
+}
+
+fn open_unix(path: &Path, mode: u32, backlog: u32) -> Result<tokio::net::UnixListener, String> {
+    let length = path.as_os_str().len();
+    if length >= LONGEST_PATH {
+        return Err(format!("unix socket path too long ({length}), must be under {LONGEST_PATH}"));
+    }
+    listen::bind_unix(path, mode, backlog).map_err(|error| format!("bind: {}", strerror(&error)))
 }
 
 fn resolve(address: &str, port: u16) -> io::Result<SocketAddr> {
@@ -91,11 +113,21 @@ mod tests {
     #[tokio::test]
     async fn fails_as_stock_fails() {
         let port = free_port();
-        let first = open(&addresses(&["127.0.0.1", "-10.99.99.99"]), port, 511).expect("the first is enough");
+        let open = |words: &[&str], port, unix| super::open(&addresses(words), port, unix, 511);
+        let first = open(&["127.0.0.1", "-10.99.99.99"], port, None).expect("the first is enough");
         assert_eq!(first.len(), 1);
-        assert_eq!(open(&addresses(&["127.0.0.1"]), port, 511).err(), Some(ListenError::Failed(port)));
-        assert_eq!(open(&addresses(&["10.99.99.99"]), port, 511).err(), Some(ListenError::Failed(port)));
-        assert_eq!(open(&addresses(&["-10.99.99.99"]), port, 511).err(), Some(ListenError::Nowhere));
-        assert_eq!(open(&addresses(&["127.0.0.1"]), 0, 511).err(), Some(ListenError::Nowhere));
+        assert_eq!(open(&["127.0.0.1"], port, None).err(), Some(ListenError::Failed(port)));
+        assert_eq!(open(&["10.99.99.99"], port, None).err(), Some(ListenError::Failed(port)));
+        assert_eq!(open(&["-10.99.99.99"], port, None).err(), Some(ListenError::Nowhere));
+        assert_eq!(open(&["127.0.0.1"], 0, None).err(), Some(ListenError::Nowhere));
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("s.sock");
+        assert_eq!(open(&["127.0.0.1"], 0, Some((&path, 0))).expect("that is enough").len(), 1);
+        let path = folder.path().join("none/s.sock");
+        let missing = open(&[], 0, Some((&path, 0))).expect_err("no such folder");
+        assert_eq!(missing.to_string(), "Failed opening Unix socket: bind: No such file or directory");
+        let long = "y".repeat(120);
+        let long = open(&[], 0, Some((Path::new(&long), 0))).expect_err("too long");
+        assert_eq!(long.to_string(), "Failed opening Unix socket: unix socket path too long (120), must be under 108");
     }
 }

@@ -1,7 +1,6 @@
 //! Commands about the connection itself: PING, AUTH, HELLO, CLIENT, QUIT.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,14 +9,13 @@ use bytes::Bytes;
 use super::REDIS_VERSION;
 use super::acl::commands::note;
 use super::acl::log::Reason;
-use super::clients::Client;
+use super::clients::{Client, Endpoint};
 use super::session::{Ending, Replies, Session};
 use super::table;
 use super::tracking::{Flag, Tracking};
 use super::write::{NOT_AN_INTEGER, SYNTAX_ERROR};
 use crate::resp::int::parse_strict;
 use crate::resp::reply::{Protocol, Value};
-use crate::sentinel::addr::join_host_port;
 use crate::sentinel::time::Millis;
 
 const WRONG_PASSWORD: Value = Value::fixed_error("WRONGPASS invalid username-password pair or user is disabled.");
@@ -298,7 +296,7 @@ pub(crate) fn describe(client: &Client, now: Millis) -> Vec<u8> {
     let labels = client.labels();
     let (channels, patterns) = (client.channels.load(Ordering::Relaxed), client.patterns.load(Ordering::Relaxed));
     let tracking = client.tracking();
-    let flags = flags(channels + patterns > 0, &tracking, client.no_evict.load(Ordering::Relaxed));
+    let flags = flags(channels + patterns > 0, &tracking, client);
     let (waiting_bytes, waiting_events) = client.backlog();
     let protocol = match client.protocol() {
         Protocol::Resp2 => 2,
@@ -306,7 +304,7 @@ pub(crate) fn describe(client: &Client, now: Millis) -> Vec<u8> {
     };
     let mut line = String::new();
     // Writing to a string cannot fail.
-    let _ = write!(line, "id={} addr={} laddr={} fd=0 name=", client.id, shown(client.peer), shown(client.local));
+    let _ = write!(line, "id={} addr={} laddr={} fd=0 name=", client.id, client.peer, client.local);
     line += &String::from_utf8_lossy(&labels.name);
     let _ = write!(
         line,
@@ -325,14 +323,16 @@ pub(crate) fn describe(client: &Client, now: Millis) -> Vec<u8> {
 }
 
 /// One letter for each thing that is so; `N` if nothing is.
-fn flags(subscribed: bool, tracking: &Tracking, no_evict: bool) -> String {
-    let letters = [('P', subscribed), ('t', tracking.on), ('B', tracking.has(Flag::Bcast)), ('e', no_evict)];
+fn flags(subscribed: bool, tracking: &Tracking, client: &Client) -> String {
+    let letters = [
+        ('P', subscribed),
+        ('t', tracking.on),
+        ('B', tracking.has(Flag::Bcast)),
+        ('U', matches!(client.peer, Endpoint::Unix(_))),
+        ('e', client.no_evict.load(Ordering::Relaxed)),
+    ];
     let flags: String = letters.into_iter().filter(|(_, set)| *set).map(|(letter, _)| letter).collect();
     if flags.is_empty() { "N".to_owned() } else { flags }
-}
-
-fn shown(addr: SocketAddr) -> String {
-    join_host_port(&addr.ip().to_string(), addr.port())
 }
 
 /// Which connections CLIENT KILL closes: those that pass every filter that is set.
@@ -389,12 +389,12 @@ fn kill_chosen(session: &mut Session, filter: &KillFilter) -> i64 {
     let mut killed = 0;
     for client in session.context.clients.list() {
         let is_self = client.id == session.client.id;
-        let is_at = |wanted: &Option<Bytes>, addr: SocketAddr| {
-            wanted.as_ref().is_none_or(|wanted| shown(addr).as_bytes() == &wanted[..])
+        let is_at = |wanted: &Option<Bytes>, end: &Endpoint| {
+            wanted.as_ref().is_none_or(|wanted| end.to_string().as_bytes() == &wanted[..])
         };
         let chosen = filter.id.is_none_or(|id| id == client.id as i64)
-            && is_at(&filter.peer, client.peer)
-            && is_at(&filter.local, client.local)
+            && is_at(&filter.peer, &client.peer)
+            && is_at(&filter.local, &client.local)
             && filter.user.as_ref().is_none_or(|user| client.labels().user == user)
             && filter.class.is_none_or(|class| class == class_of(&client))
             && !(is_self && filter.spares_self);

@@ -2,6 +2,7 @@
 //! connection, and what is waiting to be sent to a subscriber.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,9 +12,11 @@ use tokio::sync::Notify;
 
 use super::tracking::Tracking;
 use crate::resp::reply::Protocol;
+use crate::sentinel::addr::join_host_port;
 use crate::sentinel::time::Millis;
 
-/// `client-output-buffer-limit pubsub`: how much may wait for a subscriber before it is cut off.
+/// `client-output-buffer-limit`: how much may wait for a client before it is cut off; 0 is no limit. The default is that
+/// of subscribers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputLimit {
     /// Bytes; at once.
@@ -30,15 +33,50 @@ impl Default for OutputLimit {
     }
 }
 
+impl OutputLimit {
+    /// None at all.
+    pub const NONE: OutputLimit = OutputLimit { hard: 0, soft: 0, soft_ms: 0 };
+
+    /// Whether so many bytes are too many now. `above_since` is when they began to be more than the soft limit.
+    fn is_over(self, bytes: usize, now: Millis, above_since: &mut Option<Millis>) -> bool {
+        if self.soft == 0 || bytes <= self.soft {
+            *above_since = None;
+        } else {
+            above_since.get_or_insert(now);
+        }
+        let soft = above_since.is_some_and(|since| now.since(since) > self.soft_ms);
+        soft || (self.hard > 0 && bytes > self.hard)
+    }
+}
+
+/// One end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// The file of a unix socket. Both ends are it.
+    Unix(Arc<str>),
+}
+
+/// `host:port`, and a file's path with the port 0.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Tcp(addr) => f.write_str(&join_host_port(&addr.ip().to_string(), addr.port())),
+            Endpoint::Unix(path) => write!(f, "{path}:0"),
+        }
+    }
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct Client {
     /// Rises by one with each connection.
     pub id: u64,
     /// The other end.
-    pub peer: SocketAddr,
+    pub peer: Endpoint,
     /// Our end.
-    pub local: SocketAddr,
+    pub local: Endpoint,
     /// When it was accepted.
     pub since: Millis,
     /// Set by CLIENT TRACKING.
@@ -57,6 +95,8 @@ pub struct Client {
     pub patterns: AtomicUsize,
     /// To be closed without a word.
     cut: AtomicBool,
+    /// Because too much waited for it.
+    overflowed: AtomicBool,
     outbox: Mutex<Outbox>,
     wake: Notify,
 }
@@ -81,6 +121,8 @@ pub struct Labels {
 struct Outbox {
     queue: VecDeque<(u64, Bytes)>,
     bytes: usize,
+    /// Bytes of replies, which the connection's task has.
+    replies: usize,
     above_soft_since: Option<Millis>,
     protocol: Protocol,
 }
@@ -158,15 +200,42 @@ impl Client {
         let mut outbox = lock(&self.outbox);
         outbox.queue.push_back((event, frame.clone()));
         outbox.bytes += frame.len();
-        if outbox.is_over(now, limit) {
+        drop(outbox);
+        if self.limit_output(limit, now) {
+            return;
+        }
+        self.wake.notify_one();
+    }
+
+    /// Whether it is subscribed to anything.
+    pub fn is_subscriber(&self) -> bool {
+        self.channels.load(Ordering::Relaxed) + self.patterns.load(Ordering::Relaxed) > 0
+    }
+
+    /// Notes how many bytes of replies wait, besides events.
+    pub fn note_replies(&self, bytes: usize) {
+        lock(&self.outbox).replies = bytes;
+    }
+
+    /// Cuts the client off if more waits for it than the limit allows. Called when there is more, and now and then:
+    /// a soft limit is passed by standing still.
+    pub fn limit_output(&self, limit: OutputLimit, now: Millis) -> bool {
+        let mut outbox = lock(&self.outbox);
+        let bytes = outbox.bytes + outbox.replies;
+        let over = limit.is_over(bytes, now, &mut outbox.above_soft_since);
+        if over {
             outbox.queue = VecDeque::new();
             outbox.bytes = 0;
             drop(outbox);
+            self.overflowed.store(true, Ordering::SeqCst);
             self.cut_off();
-            return;
         }
-        drop(outbox);
-        self.wake.notify_one();
+        over
+    }
+
+    /// Whether it was cut off because too much waited for it.
+    pub fn has_overflowed(&self) -> bool {
+        self.overflowed.load(Ordering::SeqCst)
     }
 
     /// Moves waiting events up to number `last` to `out`, as long as `out` is shorter than `room`.
@@ -195,18 +264,6 @@ impl Client {
     }
 }
 
-impl Outbox {
-    fn is_over(&mut self, now: Millis, limit: OutputLimit) -> bool {
-        if limit.soft == 0 || self.bytes <= limit.soft {
-            self.above_soft_since = None;
-        } else {
-            self.above_soft_since.get_or_insert(now);
-        }
-        let soft = self.above_soft_since.is_some_and(|since| now.since(since) > limit.soft_ms);
-        soft || (limit.hard > 0 && self.bytes > limit.hard)
-    }
-}
-
 /// Everybody who is connected.
 #[derive(Debug, Default)]
 pub struct Clients {
@@ -221,7 +278,7 @@ struct ClientsState {
 
 impl Clients {
     /// Enters a new connection, unless there are `max` already.
-    pub fn admit(&self, peer: SocketAddr, local: SocketAddr, now: Millis, max: usize) -> Option<Arc<Client>> {
+    pub fn admit(&self, peer: Endpoint, local: Endpoint, now: Millis, max: usize) -> Option<Arc<Client>> {
         let mut state = lock(&self.state);
         if state.connected.len() >= max {
             return None;
@@ -240,6 +297,7 @@ impl Clients {
             channels: AtomicUsize::new(0),
             patterns: AtomicUsize::new(0),
             cut: AtomicBool::new(false),
+            overflowed: AtomicBool::new(false),
             outbox: Mutex::default(),
             wake: Notify::new(),
         });
@@ -268,8 +326,8 @@ mod tests {
     use super::*;
 
     fn client() -> Arc<Client> {
-        let addr = SocketAddr::from(([127, 0, 0, 1], 1));
-        Clients::default().admit(addr, addr, Millis(0), 1).expect("room for one")
+        let end = Endpoint::Tcp(SocketAddr::from(([127, 0, 0, 1], 1)));
+        Clients::default().admit(end.clone(), end, Millis(0), 1).expect("room for one")
     }
 
     const LIMIT: OutputLimit = OutputLimit { hard: 100, soft: 50, soft_ms: 1_000 };

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Instant;
 
 use super::Context;
+use super::client::describe;
 use super::clients::Client;
 use super::session::{Ending, Session, Step};
 use super::write::{self, Errand};
@@ -27,6 +28,8 @@ use crate::resp::request::Scanner;
 const READ: usize = 16 << 10;
 /// Replies that wait before requests wait, too.
 const HIGH_WATER: usize = 1 << 20;
+/// Replies that do not count towards the limit of output.
+const UNCOUNTED: usize = 16 << 10;
 /// Events are fetched from the outbox as long as less than this waits to be written; the rest stays where it is
 /// counted.
 const EVENT_ROOM: usize = 64 << 10;
@@ -38,8 +41,15 @@ where
 {
     let scanner = Scanner::new(context.limits.max_bulk);
     let session = Session::new(context, client);
-    let mut connection =
-        Connection { stream, session, scanner, input: BytesMut::new(), output: BytesMut::new(), held: None };
+    let mut connection = Connection {
+        stream,
+        session,
+        scanner,
+        input: BytesMut::new(),
+        output: BytesMut::new(),
+        held: None,
+        counted: 0,
+    };
     // An error of the socket ends the connection like an end of file; nobody is left to be told.
     let _ = connection.serve().await;
 }
@@ -52,6 +62,8 @@ struct Connection<S> {
     output: BytesMut,
     /// A request that waits for the end of a pause, and when that is.
     held: Option<(Vec<Bytes>, Instant)>,
+    /// Bytes of output that count towards its limit, as noted last.
+    counted: usize,
 }
 
 impl<S> Drop for Connection<S> {
@@ -73,7 +85,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn serve(&mut self) -> io::Result<()> {
         loop {
             self.execute_ready().await;
+            self.limit_output();
             if self.session.client.is_cut_off() {
+                self.log_overflow();
                 return Ok(());
             }
             match self.session.ending {
@@ -109,6 +123,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         if self.input.is_empty() {
             self.input = BytesMut::new();
+        }
+    }
+
+    /// Stock does not count the 16 KiB that it writes from first.
+    fn limit_output(&mut self) {
+        let waiting = self.output.len().saturating_sub(UNCOUNTED);
+        // Nearly always both are 0, and nothing has to be asked.
+        if waiting != std::mem::replace(&mut self.counted, waiting) {
+            let Session { context, client, .. } = &self.session;
+            client.note_replies(waiting);
+            client.limit_output(context.limits.output_of(client), context.clock.mono());
+        }
+    }
+
+    fn log_overflow(&self) {
+        let Session { context, client, .. } = &self.session;
+        if client.has_overflowed() {
+            let line = describe(client, context.clock.mono());
+            let line = String::from_utf8_lossy(&line);
+            tracing::warn!("Client {line} scheduled to be closed ASAP for overcoming of output buffer limits.");
         }
     }
 

@@ -28,18 +28,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::driver::SupervisorHandle;
 use crate::driver::clock::Clock;
-use crate::net::listen;
+use crate::net::listen::{self, Accepted, Listener};
 use crate::publish::Reader;
 use crate::sentinel::tilt::TiltRegister;
 use crate::sentinel::time::Millis;
 use acl::Acl;
-use clients::{Clients, OutputLimit};
+use clients::{Client, Clients, Endpoint, OutputLimit};
 use counters::Counters;
 use pause::Pause;
 use pubsub::{Feed, Hub};
@@ -61,6 +61,8 @@ pub struct Facts {
     pub supervised: &'static str,
     /// `port`
     pub tcp_port: u16,
+    /// `unixsocket`, as the conf file has it.
+    pub unix_socket: Option<Arc<str>>,
     /// When the process started, for its uptime.
     pub started: Millis,
 }
@@ -78,6 +80,8 @@ pub struct Limits {
     pub query_buffer: usize,
     /// `proto-max-bulk-len`, bytes.
     pub max_bulk: u64,
+    /// `client-output-buffer-limit normal`
+    pub normal: OutputLimit,
     /// `client-output-buffer-limit pubsub`
     pub subscriber: OutputLimit,
     /// `protected-mode`
@@ -92,6 +96,7 @@ impl Default for Limits {
             keepalive: 300,
             query_buffer: 1 << 30,
             max_bulk: 512 << 20,
+            normal: OutputLimit::NONE,
             subscriber: OutputLimit::default(),
             protected_mode: false,
         }
@@ -131,7 +136,7 @@ pub struct Context {
 
 /// Accepts and serves connections until `closing` becomes true, then closes them all. Takes the hub's feed, whose
 /// events it distributes, along.
-pub async fn serve(listeners: Vec<TcpListener>, context: Arc<Context>, feed: Feed, mut closing: watch::Receiver<bool>) {
+pub async fn serve(listeners: Vec<Listener>, context: Arc<Context>, feed: Feed, mut closing: watch::Receiver<bool>) {
     let mut tasks = JoinSet::new();
     tasks.spawn(feed.run(context.clock, context.limits.subscriber));
     tasks.spawn(sample(context.clone()));
@@ -143,21 +148,25 @@ pub async fn serve(listeners: Vec<TcpListener>, context: Arc<Context>, feed: Fee
     tasks.shutdown().await;
 }
 
-/// Measures rates for INFO.
+/// Measures rates for INFO, and looks for clients that have not read for too long.
 async fn sample(context: Arc<Context>) {
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
         every_second.tick().await;
-        context.counters.sample(context.clock.mono());
+        let now = context.clock.mono();
+        context.counters.sample(now);
+        for client in context.clients.list() {
+            client.limit_output(context.limits.output_of(&client), now);
+        }
     }
 }
 
-async fn accept_all(listener: TcpListener, context: Arc<Context>) {
+async fn accept_all(listener: Listener, context: Arc<Context>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            (stream, peer) = listen::accept(&listener) => {
-                if let Err(error) = admit(stream, peer, &context, &mut connections).await {
+            accepted = listen::accept(&listener) => {
+                if let Err(error) = admit(accepted, &context, &mut connections).await {
                     tracing::debug!("Accepting client connection: {error}");
                 }
             }
@@ -171,34 +180,58 @@ async fn accept_all(listener: TcpListener, context: Arc<Context>) {
 }
 
 /// Starts a task for the connection, or turns it away.
-async fn admit(
-    mut stream: TcpStream,
-    peer: SocketAddr,
+async fn admit(accepted: Accepted, context: &Arc<Context>, connections: &mut JoinSet<()>) -> std::io::Result<()> {
+    context.counters.connection();
+    match accepted {
+        Accepted::Tcp(stream, peer) => {
+            let local = Endpoint::Tcp(stream.local_addr()?);
+            listen::prepare(&stream, context.limits.keepalive)?;
+            let refusal = context.is_protected_from(peer).then_some(PROTECTED);
+            enter(stream, Endpoint::Tcp(peer), local, refusal, context, connections).await
+        }
+        Accepted::Unix(stream) => {
+            let path = context.facts.unix_socket.clone().unwrap_or_default();
+            let end = Endpoint::Unix(path);
+            enter(stream, end.clone(), end, None, context, connections).await
+        }
+    }
+}
+
+async fn enter<S>(
+    mut stream: S,
+    peer: Endpoint,
+    local: Endpoint,
+    refusal: Option<&'static [u8]>,
     context: &Arc<Context>,
     connections: &mut JoinSet<()>,
-) -> std::io::Result<()> {
-    let local = stream.local_addr()?;
-    listen::prepare(&stream, context.limits.keepalive)?;
-    context.counters.connection();
-    let refusal: &[u8] = if context.is_protected_from(peer) {
-        PROTECTED
+) -> std::io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let admitted = if refusal.is_some() {
+        None
     } else {
-        match context.clients.admit(peer, local, context.clock.mono(), context.limits.max_clients) {
-            Some(client) => {
-                connections.spawn(conn::run(stream, client, context.clone()));
-                return Ok(());
-            }
-            None => b"-ERR max number of clients reached\r\n",
-        }
+        context.clients.admit(peer, local, context.clock.mono(), context.limits.max_clients)
     };
+    if let Some(client) = admitted {
+        connections.spawn(conn::run(stream, client, context.clone()));
+        return Ok(());
+    }
     context.counters.rejection();
     // The socket's buffer is empty, so this does not wait.
-    stream.write_all(refusal).await
+    stream.write_all(refusal.unwrap_or(b"-ERR max number of clients reached\r\n")).await
 }
 
 const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
 is set for the default user. Connections are accepted from the loopback interface only. To accept others, set a password \
 for the default user, or turn protected mode off with 'protected-mode no' in the configuration file and restart.\r\n";
+
+impl Limits {
+    /// How much may wait for this client.
+    pub(crate) fn output_of(&self, client: &Client) -> OutputLimit {
+        if client.is_subscriber() { self.subscriber } else { self.normal }
+    }
+}
 
 impl Context {
     /// Judged by the peer's address, as in stock: 127.0.0.2 is refused.

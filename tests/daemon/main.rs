@@ -11,5 +11,6 @@ mod dispatch;
 mod events;
 mod lookups;
 mod protocol;
+mod slow;
 mod wire;
 mod world;

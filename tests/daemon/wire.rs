@@ -19,6 +19,10 @@ pub(crate) struct Wire {
 impl Wire {
     pub(crate) async fn connect(addr: SocketAddr) -> Wire {
         let stream = timeout(DEADLINE, TcpStream::connect(addr)).await.expect("in time").expect("connect");
+        Wire::over(stream)
+    }
+
+    pub(crate) fn over(stream: TcpStream) -> Wire {
         Wire { stream, ahead: Vec::new() }
     }
 

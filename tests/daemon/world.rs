@@ -8,7 +8,7 @@ use sentineld::acl::users::{Declaration, rules_of};
 use sentineld::acl::{PubsubDefault, Users};
 use sentineld::driver::clock::Clock;
 use sentineld::driver::{Answered, MonitorMessage, SupervisorHandle, SupervisorRequest};
-use sentineld::net::listen;
+use sentineld::net::listen::{self, Listener};
 use sentineld::publish::{MasterEntry, Publisher};
 use sentineld::sentinel::NodeSettings;
 use sentineld::sentinel::event::{Event, EventKind};
@@ -144,6 +144,7 @@ impl World {
                 config_file: "/etc/sentinel.conf".to_owned(),
                 supervised: "no",
                 tcp_port: addr.port(),
+                unix_socket: None,
                 started: clock.mono(),
             },
             limits: plan.limits,
@@ -152,7 +153,7 @@ impl World {
             pause: Pause::default(),
         };
         let (closing, closing_seen) = watch::channel(false);
-        tokio::spawn(serve(vec![listener], Arc::new(context), feed, closing_seen));
+        tokio::spawn(serve(vec![Listener::Tcp(listener)], Arc::new(context), feed, closing_seen));
         let supervisor = Arc::new(Mutex::new(Manner::default()));
         let asked = Arc::new(Mutex::new(Vec::new()));
         tokio::spawn({

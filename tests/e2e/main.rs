@@ -15,3 +15,4 @@ mod start;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the demo uses some more of it")]
 mod support;
+mod unix;

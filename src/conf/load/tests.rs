@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::acl::User;
-use crate::conf::daemon::{BindAddr, LogLevel, Supervised};
+use crate::conf::daemon::{BindAddr, BufferLimit, LogLevel, Supervised};
 
 const ID: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -238,7 +238,8 @@ fn the_daemon_gets_what_it_needs() {
     let loaded = load(
         "bind 127.0.0.1 -::1\nprotected-mode yes\ndir sub\nlogfile s.log\npidfile /run/s.pid\nunixsocket s.sock\n\
          unixsocketperm 700\nmaxclients 5\ntimeout 6\ntcp-backlog 7\ntcp-keepalive 8\nsupervised systemd\n\
-         rename-command PING pong\nrename-command SHUTDOWN \"\"\nbind-source-addr 127.0.0.2\nrequirepass foo",
+         rename-command PING pong\nrename-command SHUTDOWN \"\"\nclient-query-buffer-limit 2mb\nproto-max-bulk-len 3mb\n\
+         client-output-buffer-limit normal 1mb 2kb 3 slave 1 1 1\nclient-output-buffer-limit pubsub 4 5 6\nbind-source-addr 127.0.0.2\nrequirepass foo",
     );
     let daemon = &loaded.daemon;
     let bind = |host: &str, optional| BindAddr { host: host.to_owned(), optional };
@@ -246,10 +247,13 @@ fn the_daemon_gets_what_it_needs() {
     assert_eq!(daemon.dir, Path::new("/cwd/sub"));
     assert_eq!(daemon.logfile.as_deref(), Some(Path::new("/cwd/sub/s.log")));
     assert_eq!(daemon.pidfile.as_deref(), Some(Path::new("/run/s.pid")));
-    assert_eq!(daemon.unix_socket.as_deref(), Some(Path::new("/cwd/sub/s.sock")));
+    assert_eq!(daemon.unix_socket.as_deref(), Some(Path::new("s.sock")));
     assert_eq!((daemon.unix_socket_perm, daemon.max_clients, daemon.timeout), (0o700, 5, 6));
     assert_eq!((daemon.tcp_backlog, daemon.tcp_keepalive, daemon.supervised), (7, 8, Supervised::Systemd));
     assert!(daemon.protected_mode);
+    assert_eq!((daemon.query_buffer, daemon.max_bulk), (2 << 20, 3 << 20));
+    assert_eq!(daemon.normal_output, BufferLimit { hard: 1 << 20, soft: 2 << 10, soft_seconds: 3 });
+    assert_eq!(daemon.pubsub_output, BufferLimit { hard: 4, soft: 5, soft_seconds: 6 });
     let rename = |from: &str, to: Option<&str>| CommandRename { from: from.into(), to: to.map(str::to_owned) };
     assert_eq!(daemon.command_renames, [rename("ping", Some("pong")), rename("shutdown", None)]);
     assert!(user(&loaded, b"default").has_password(b"foo"));

@@ -206,4 +206,12 @@ mod tests {
             }
         }
     }
+
+    /// commands.md 210: whatever stock has, a rule can name, and is here.
+    #[test]
+    fn every_command_of_stock_is_in_the_table() {
+        for id in crate::acl::commands::all() {
+            assert!(TABLE.iter().any(|entry| entry.name == id.name()), "{}", id.name());
+        }
+    }
 }

@@ -1,0 +1,113 @@
+//! Clients that do not read: what waits for them is bounded, and nobody waits for them.
+
+use std::time::{Duration, Instant};
+
+use sentineld::sentinel::event::EventKind;
+use sentineld::server::Limits;
+use sentineld::server::clients::OutputLimit;
+use tokio::net::TcpSocket;
+
+use crate::wire::{Wire, bulk};
+use crate::world::{Plan, World, event};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+/// Bytes of one event's payload.
+const PAYLOAD: usize = 1_000;
+
+fn limited(subscriber: OutputLimit) -> World {
+    World::planned(Plan { limits: Limits { subscriber, ..Limits::default() }, ..Plan::default() })
+}
+
+/// A subscriber of `+sdown` whose kernel takes little and who will never read more than the acknowledgement.
+async fn deaf(world: &World) -> Wire {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4 << 10).expect("an option");
+    let mut wire = Wire::over(socket.connect(world.addr).await.expect("connect"));
+    subscribe(&mut wire).await;
+    wire
+}
+
+async fn subscribe(wire: &mut Wire) {
+    wire.exchange("SUBSCRIBE +sdown", format!("*3\r\n{}{}:1\r\n", bulk("subscribe"), bulk("+sdown"))).await;
+}
+
+async fn count(client: &mut Wire) -> usize {
+    client.ask("CLIENT LIST TYPE pubsub").await;
+    client.bulk().await.lines().count()
+}
+
+/// commands.md 194: cut off at the hard limit, while another subscriber gets every event at once and anybody is
+/// answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deaf_subscriber_is_cut_off_and_delays_nobody() {
+    let world = limited(OutputLimit { hard: 1 << 20, soft: 0, soft_ms: 0 });
+    let mut observer = world.client().await;
+    let _deaf = deaf(&world).await;
+    let mut keen = world.client().await;
+    subscribe(&mut keen).await;
+    assert_eq!(count(&mut observer).await, 2);
+    let payload = "x".repeat(PAYLOAD);
+    let message = format!("*3\r\n{}{}{}", bulk("message"), bulk("+sdown"), bulk(&payload));
+    let start = Instant::now();
+    let mut published = 0;
+    // The kernel takes some megabytes before anything waits here.
+    while count(&mut observer).await == 2 {
+        for _ in 0..100 {
+            world.hub.publish(&event(EventKind::SubjectivelyDown, &payload));
+        }
+        keen.expect(message.repeat(100)).await;
+        published += 100;
+        assert!(start.elapsed() < DEADLINE, "it is still there after {published} events");
+    }
+    assert!(published * PAYLOAD > 1 << 20, "cut off after {published} events, before the limit");
+    keen.exchange("PING", format!("*2\r\n{}{}", bulk("pong"), bulk(""))).await;
+    assert_eq!(world.hub.dropped(), 0);
+}
+
+/// commands.md 194: above the soft limit for its time, though nothing more is published.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deaf_subscriber_is_cut_off_when_it_stays_above_the_soft_limit() {
+    let world = limited(OutputLimit { hard: 0, soft: 100 << 10, soft_ms: 500 });
+    let mut observer = world.client().await;
+    let _deaf = deaf(&world).await;
+    let payload = "x".repeat(PAYLOAD);
+    let waiting = |line: &str| {
+        let omem = line.split(" omem=").nth(1).and_then(|rest| rest.split(' ').next());
+        omem.and_then(|omem| omem.parse::<usize>().ok()).expect("a number")
+    };
+    let start = Instant::now();
+    loop {
+        observer.ask("CLIENT LIST TYPE pubsub").await;
+        let list = observer.bulk().await;
+        if list.lines().next().is_some_and(|line| waiting(line) > 200 << 10) {
+            break;
+        }
+        assert!(!list.is_empty(), "it is cut off before its time");
+        assert!(start.elapsed() < DEADLINE, "nothing waits: {list}");
+        for _ in 0..100 {
+            world.hub.publish(&event(EventKind::SubjectivelyDown, &payload));
+        }
+    }
+    while count(&mut observer).await > 0 {
+        assert!(start.elapsed() < DEADLINE, "it is still there");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// commands.md 7.3: a client that asks for much and reads nothing is closed at the limit for ordinary clients.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_read_its_replies_is_cut_off() {
+    let normal = OutputLimit { hard: 500_000, soft: 0, soft_ms: 0 };
+    let world = World::planned(Plan { limits: Limits { normal, ..Limits::default() }, ..Plan::default() });
+    let mut greedy = world.client().await;
+    let start = Instant::now();
+    let mut observer = world.client().await;
+    let is_there = async |observer: &mut Wire| {
+        observer.ask("CLIENT LIST ID 1").await;
+        !observer.bulk().await.is_empty()
+    };
+    while is_there(&mut observer).await {
+        greedy.ask(&format!("PING {}", "x".repeat(100_000))).await;
+        assert!(start.elapsed() < DEADLINE, "it is still there");
+    }
+}
