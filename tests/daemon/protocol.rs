@@ -150,7 +150,7 @@ async fn a_request_that_outgrows_the_query_buffer_ends_the_connection() {
     client.expect_end().await;
 }
 
-/// 206: judged by the peer's address; 127.0.0.2 is as foreign as any.
+/// 206, config.md 186: judged by the peer's address; 127.0.0.2 is as foreign as any.
 #[tokio::test]
 async fn protected_mode_lets_loopback_in_only() {
     let limits = Limits { protected_mode: true, ..Limits::default() };
