@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::support::cluster::{Cluster, Plan};
 use crate::support::process::{KilledAtEnd, Process};
 use crate::support::resp::{Client, Value};
 use crate::support::wait::{seconds, wait_for, wait_until};
@@ -257,5 +258,52 @@ fn users_move_from_stock_to_ours_and_back() {
         assert_eq!(bench.ask(&["SENTINEL", "FLUSHCONFIG"]), ok());
         bench.start_again_as(kind);
         assert_eq!(sorted(bench.list()), before, "as {kind:?}");
+    }
+}
+
+/// The rules that the example conf file gives to a user.
+fn example(name: &str) -> Vec<String> {
+    let text = include_str!("../../sentinel.conf.example");
+    let start = format!("# user {name} ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&start)).expect("the example has this user");
+    line.split(' ').map(str::to_owned).collect()
+}
+
+/// commands.md 208, 226: the users of the example conf file are enough for other Sentinels, of either program, and for a
+/// client. The default user becomes the client here.
+#[test]
+fn the_least_permissions_are_enough_for_peers_and_clients() {
+    let kinds = [Kind::Ours, Kind::Stock, Kind::Ours];
+    let plan = Plan { sentinels: kinds.map(|kind| (kind, 2)).to_vec(), ..Plan::three(Kind::Stock) };
+    let mut cluster = Cluster::start(&plan);
+    let everywhere = |words: &[&str]| {
+        for sentinel in &cluster.sentinels {
+            assert_eq!(sentinel.call(words).expect("it answers"), ok(), "{words:?}");
+        }
+    };
+    let set = |name: &'static str, rules: Vec<String>| -> Vec<String> {
+        ["ACL", "SETUSER", name].map(str::to_owned).into_iter().chain(rules).collect()
+    };
+    let peer = set("peer", example("peer"));
+    everywhere(&peer.iter().map(String::as_str).collect::<Vec<_>>());
+    everywhere(&["SENTINEL", "CONFIG", "SET", "sentinel-user", "peer"]);
+    everywhere(&["SENTINEL", "CONFIG", "SET", "sentinel-pass", "secret"]);
+    let mut client = example("app");
+    client.retain(|rule| !rule.starts_with('>'));
+    client.splice(0..0, ["-@all", "resetchannels", "+acl|log"].map(str::to_owned));
+    let client = set("default", client);
+    everywhere(&client.iter().map(String::as_str).collect::<Vec<_>>());
+    // From here on this client may do only what an application does.
+    let refused = cluster.sentinels[0].call(&["SENTINEL", "FAILOVER", "mymaster"]).expect("it answers");
+    assert_eq!(refused, error("NOPERM this user has no permissions to run the 'sentinel|failover' command"));
+    cluster.wait_until_acquainted();
+    let old = cluster.first_master();
+    cluster.group().at_mut(old).process.kill();
+    let new = cluster.wait_for_new_master("mymaster", old, seconds(40));
+    cluster.wait_until_settled(&cluster.groups[0], new);
+    for sentinel in &cluster.sentinels {
+        let log = sentinel.call(&["ACL", "LOG", "100"]).expect("it answers");
+        let of_peers = log.items().iter().filter(|entry| entry.field("username") == Some("peer")).count();
+        assert_eq!(of_peers, 0, "{:?}: {log:?}", sentinel.kind);
     }
 }
