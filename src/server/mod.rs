@@ -27,8 +27,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -146,6 +145,17 @@ pub async fn serve(listeners: Vec<Listener>, context: Arc<Context>, feed: Feed, 
     // A sender that is gone means that the daemon is, too.
     let _ = closing.wait_for(|closing| *closing).await;
     tasks.shutdown().await;
+}
+
+/// Serves one connection over any stream, as if it came from `peer`, until it ends. Turns it away without a word if
+/// there are `maxclients` already.
+pub async fn converse<S>(stream: S, peer: Endpoint, local: Endpoint, context: Arc<Context>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if let Some(client) = context.clients.admit(peer, local, context.clock.mono(), context.limits.max_clients) {
+        conn::run(stream, client, context).await;
+    }
 }
 
 /// Measures rates for INFO, and looks for clients that have not read for too long.

@@ -15,8 +15,8 @@ use crate::support::server::Server;
 use crate::support::wait::{seconds, wait_until};
 use crate::support::{Kind, ports};
 
-/// What there is to monitor. Names that a script may use: `<self>` is the Sentinel's port, `<myid>` its id, `<dir>` its
-/// folder, `<dead>` a port at which nobody listens.
+/// What there is to monitor. Names that a script may use: `<self>` is the Sentinel's port, `<myid>` its id and
+/// `<myid8>` how that begins, `<dir>` its folder, `<dead>` a port at which nobody listens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Fixture {
@@ -243,6 +243,7 @@ impl Sentinel {
         let sentinel = Sentinel { port, process, folder };
         wait_until(seconds(10), "the Sentinel answers", || ask(port, &["PING"]).is_ok());
         if let Some(id) = sentinel.id() {
+            names.insert("myid8".to_owned(), id[..8].to_owned());
             names.insert("myid".to_owned(), id);
         }
         sentinel

@@ -8,6 +8,7 @@
 //! `CASE=words` plays the cases with these words in their names or files only, `BIN=/path` a program of your choice
 //! alone, and `RECORD=1` prints the replies instead of judging them: to write a case, write what is sent, and record.
 
+mod abuse;
 mod case;
 mod fixture;
 mod frame;
@@ -60,6 +61,12 @@ fn stock_and_sentineld_answer_alike() {
         println!("  {line}");
     }
     assert!(outcome.failures.is_empty(), "\n{}\n{} failures\n", outcome.failures.join("\n"), outcome.failures.len());
+}
+
+#[test]
+fn ten_thousand_malformed_streams_leave_no_trace() {
+    let ours = programs().pop().expect("ours is the last");
+    abuse::play(&ours);
 }
 
 /// What these cases claim is wrong, and stock's answers show it: a runner that lets them pass proves nothing.

@@ -72,7 +72,13 @@ impl Player<'_> {
                 loop {
                     self.send(to, words, usize::MAX)?;
                     match self.expect(to, want) {
-                        Err(_) if Instant::now() < deadline => std::thread::sleep(STEP),
+                        Err(error) if Instant::now() < deadline => {
+                            if error.contains(NOTHING) {
+                                // Closed by whoever closes clients; the next try connects again.
+                                self.wires.remove(to);
+                            }
+                            std::thread::sleep(STEP);
+                        }
                         other => return other,
                     }
                 }

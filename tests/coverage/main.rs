@@ -1,5 +1,5 @@
 //! Which lines of the specification's checklists have a test that quotes their number. `make coverage-of-spec` prints
-//! the whole picture; every run fails when a line of failover.md has none, or when a test quotes a line that does not
+//! the whole picture; every run fails when a line of failover.md or commands.md has none, or when a test quotes a line that does not
 //! exist.
 
 mod checklist;
@@ -21,7 +21,7 @@ struct Document {
 
 const DOCUMENTS: &[Document] = &[
     Document { name: "failover.md", heading: "## 14. Conformance checklist", later: Some(LATER) },
-    Document { name: "commands.md", heading: "## 13. Conformance checklist", later: None },
+    Document { name: "commands.md", heading: "## 13. Conformance checklist", later: Some(LATER_COMMANDS) },
     Document { name: "config.md", heading: "## 11. Conformance checklist", later: None },
 ];
 
@@ -42,6 +42,24 @@ const LATER: &[(usize, &str)] = &[
     (192, SCRIPTS),
     (201, OTHER_VERSIONS),
 ];
+
+/// Lines of commands.md likewise.
+const LATER_COMMANDS: &[(usize, &str)] = &[
+    (146, SCRIPTS),
+    (147, SCRIPTS),
+    (164, CLIENTS),
+    (216, CLIENTS),
+    (217, CLIENTS),
+    (218, CLIENTS),
+    (219, CLIENTS),
+    (220, CLIENTS),
+    (221, CLIENTS),
+    (223, CLIENTS),
+    (224, CLIENTS),
+    (225, CLIENTS),
+];
+
+const CLIENTS: &str = "the clients and tools themselves are not run against it yet";
 
 /// What the tests say of one document.
 struct Coverage {

@@ -23,7 +23,7 @@ fn nothing() -> Vec<String> {
     Vec::new()
 }
 
-/// 83 to 90, 93
+/// commands.md 83 to 90, 93
 #[tokio::test]
 async fn monitor_is_judged_in_stocks_order() {
     let (world, _, mut client) = with_master(Manner::default()).await;
@@ -73,7 +73,7 @@ async fn monitor_resolves_names_where_that_is_allowed() {
     client.exchange("SENTINEL MONITOR new2 name.invalid 6379 1", invalid).await;
 }
 
-/// 94 to 97, 100 to 105, 108
+/// commands.md 94 to 97, 100 to 105, 108
 #[tokio::test]
 async fn passes_requests_on_and_answers_back() {
     let (world, mailbox, mut client) = with_master(Manner::default()).await;
@@ -123,7 +123,7 @@ async fn a_monitor_that_ended_is_an_unknown_master() {
     client.exchange(&vote, "*3\r\n:0\r\n$1\r\n*\r\n:0\r\n").await;
 }
 
-/// 113 to 128
+/// commands.md 113 to 128
 #[tokio::test]
 async fn set_reads_options_from_left_to_right() {
     let (world, mailbox, mut client) = with_master(Manner::default()).await;
@@ -205,7 +205,7 @@ async fn set_reads_options_from_left_to_right() {
     );
 }
 
-/// 134 to 139
+/// commands.md 134 to 139
 #[tokio::test]
 async fn config_set_is_all_or_nothing() {
     let (world, _, mut client) = with_master(Manner::default()).await;
@@ -248,7 +248,7 @@ async fn config_set_is_all_or_nothing() {
     assert_eq!(asked(&world), nothing());
 }
 
-/// 148 to 150, 152
+/// commands.md 148 to 150, 152
 #[tokio::test]
 async fn simulations_and_periods_apply_up_to_the_first_mistake() {
     let (world, _, mut client) = with_master(Manner::default()).await;
@@ -304,7 +304,7 @@ async fn hellos_go_to_the_monitor_of_their_master() {
     client.exchange("PUBLISH other x", "-ERR Only HELLO messages are accepted by Sentinel instances.\r\n").await;
 }
 
-/// 179
+/// commands.md 179
 #[tokio::test]
 async fn shutdown_closes_without_a_reply() {
     let (world, _, mut client) = with_master(Manner::default()).await;

@@ -10,7 +10,7 @@ fn greeting(header: &str, protocol: u8, id: u64) -> String {
     )
 }
 
-/// 165 to 168
+/// commands.md 165 to 168
 #[tokio::test]
 async fn hello_chooses_the_protocol() {
     let world = World::new();
@@ -36,7 +36,7 @@ async fn hello_chooses_the_protocol() {
     client.exchange("CLIENT GETNAME", "$3\r\njim\r\n").await;
 }
 
-/// 169, 170
+/// commands.md 169, 170
 #[tokio::test]
 async fn hello_keeps_the_protocol_without_the_right_password() {
     let world = World::planned(Plan { users: LOCKED, ..Plan::default() });
@@ -57,7 +57,7 @@ async fn hello_keeps_the_protocol_without_the_right_password() {
     client.exchange("HELLO 3 SETNAME joe AUTH default secret", greeting("%6", 3, 1)).await;
 }
 
-/// 174, 178
+/// commands.md 174, 178
 #[tokio::test]
 async fn clients_name_themselves() {
     let world = World::new();
@@ -83,7 +83,7 @@ async fn list(client: &mut Wire, filter: &str) -> Vec<String> {
     client.bulk().await.lines().map(str::to_owned).collect()
 }
 
-/// 175
+/// commands.md 175
 #[tokio::test]
 async fn lists_clients() {
     let world = World::new();
@@ -123,7 +123,7 @@ async fn lists_clients() {
     assert!(text.starts_with("txt:id=1 ") && text.ends_with("resp=3 lib-name= lib-ver=\n"), "{text:?}");
 }
 
-/// 176
+/// commands.md 176
 #[tokio::test]
 async fn kills_clients() {
     let world = World::new();
@@ -146,7 +146,7 @@ async fn kills_clients() {
     killer.expect_end().await;
 }
 
-/// 177
+/// commands.md 177
 #[tokio::test]
 async fn replies_can_be_turned_off() {
     let world = World::new();

@@ -33,7 +33,7 @@ async fn answers_simple_commands() {
     client.expect_end().await;
 }
 
-/// 153
+/// commands.md 153
 #[tokio::test]
 async fn help_pages_begin_and_end_as_stocks_do() {
     let world = World::new();
@@ -67,7 +67,7 @@ async fn strangers_learn_nothing_but_names_and_arities() {
     client.expect_end().await;
 }
 
-/// 172, 207
+/// commands.md 172, 207
 #[tokio::test]
 async fn a_password_opens() {
     let world = World::planned(Plan { users: LOCKED, ..Plan::default() });
@@ -85,7 +85,7 @@ async fn a_password_opens() {
     client.exchange("AUTH default secret", "+OK\r\n").await;
 }
 
-/// 171
+/// commands.md 171
 #[tokio::test]
 async fn auth_without_a_password_is_a_mistake() {
     let world = World::new();

@@ -9,7 +9,7 @@ use sentineld::server::{Limits, Renames};
 use crate::wire::array;
 use crate::world::{Manner, Plan, World, event, master};
 
-/// 180 to 182
+/// commands.md 180 to 182
 #[tokio::test]
 async fn acknowledges_each_subscription() {
     let world = World::new();
@@ -59,7 +59,7 @@ async fn renamed_commands_go_by_their_new_names() {
     client.exchange("ROLE", "-ERR unknown command 'ROLE', with args beginning with: \r\n").await;
 }
 
-/// 183, 184, 188
+/// commands.md 183, 184, 188
 #[tokio::test]
 async fn a_resp2_subscriber_may_do_little_else() {
     let world = World::new();
@@ -85,7 +85,7 @@ async fn a_resp2_subscriber_may_do_little_else() {
     third.exchange("ROLE", refused("role")).await;
 }
 
-/// 186, 187
+/// commands.md 186, 187
 #[tokio::test]
 async fn delivers_each_form_in_order() {
     let world = World::new();

@@ -11,7 +11,7 @@ use crate::world::{MYID, Manner, PEER, World, master, peer, replica};
 
 const UNKNOWN: &str = "-ERR No such master with that name\r\n";
 
-/// 55 to 62
+/// commands.md 55 to 62
 #[tokio::test]
 async fn tells_where_a_master_is() {
     let world = World::new();
@@ -77,7 +77,7 @@ const MASTER_FIELDS: [&str; 20] = [
     "parallel-syncs",
 ];
 
-/// 24 to 32, 40, 41
+/// commands.md 24 to 32, 40, 41
 #[tokio::test]
 async fn tells_the_state_of_masters() {
     let world = World::new();
@@ -131,7 +131,7 @@ async fn tells_the_state_of_masters() {
     client.exchange("SENTINEL MASTER", "-ERR wrong number of arguments for 'sentinel|master' command\r\n").await;
 }
 
-/// 34 to 38
+/// commands.md 34 to 38
 #[tokio::test]
 async fn tells_more_of_a_master_in_trouble() {
     let world = World::new();
@@ -156,7 +156,7 @@ async fn tells_more_of_a_master_in_trouble() {
     assert_eq!(value(&fields, "failover-state"), "wait_start");
 }
 
-/// 42 to 49
+/// commands.md 42 to 49
 #[tokio::test]
 async fn tells_the_state_of_replicas() {
     let world = World::new();
@@ -197,7 +197,7 @@ async fn tells_the_state_of_replicas() {
     assert_eq!(value(&client.strings().await.1, "num-slaves"), "3");
 }
 
-/// 51 to 54
+/// commands.md 51 to 54
 #[tokio::test]
 async fn tells_the_state_of_other_sentinels() {
     let world = World::new();
@@ -220,7 +220,7 @@ async fn tells_the_state_of_other_sentinels() {
     assert_eq!((value(&fields, "voted-leader"), value(&fields, "voted-leader-epoch")), ("?", "0"));
 }
 
-/// 63 to 68
+/// commands.md 63 to 68
 #[tokio::test]
 async fn counts_usable_sentinels() {
     let quorum = "Not enough available Sentinels to reach the specified quorum for this master";
@@ -288,7 +288,7 @@ async fn answers_other_sentinels() {
     assert_eq!(mailbox.take(), Vec::<String>::new());
 }
 
-/// 143 to 145
+/// commands.md 143 to 145
 #[tokio::test]
 async fn repeats_what_servers_told() {
     let world = World::new();
@@ -310,7 +310,7 @@ async fn repeats_what_servers_told() {
     client.exchange("ROLE", "*2\r\n$8\r\nsentinel\r\n*2\r\n$2\r\ndm\r\n$8\r\nmymaster\r\n").await; // 19
 }
 
-/// 130 to 133, 142, 151
+/// commands.md 130 to 133, 142, 151
 #[tokio::test]
 async fn tells_its_settings() {
     let world = World::new();
@@ -365,7 +365,7 @@ fn titles(info: &str) -> Vec<&str> {
     info.lines().filter_map(|line| line.strip_prefix("# ")).collect()
 }
 
-/// 154 to 163
+/// commands.md 154 to 163
 #[tokio::test]
 async fn tells_about_the_process() {
     let world = World::new();

@@ -7,7 +7,7 @@ use sentineld::server::Limits;
 use crate::wire::array;
 use crate::world::{LOCKED, Manner, Plan, World, master};
 
-/// 195, 198
+/// commands.md 195, 198
 #[tokio::test]
 async fn takes_lines_and_arrays_in_turn() {
     let world = World::new();
@@ -16,7 +16,7 @@ async fn takes_lines_and_arrays_in_turn() {
     client.expect("+PONG\r\n$3\r\naA\n\r\n+PONG\r\n$4\r\nit's\r\n").await;
 }
 
-/// 196, 197
+/// commands.md 196, 197
 #[tokio::test]
 async fn a_protocol_error_is_answered_after_what_came_before_it() {
     let world = World::new();
@@ -65,7 +65,7 @@ async fn many_requests_may_be_sent_before_any_reply_is_read() {
     }
 }
 
-/// 201
+/// commands.md 201
 #[tokio::test]
 async fn browsers_are_cut_off_without_a_word() {
     let world = World::new();
@@ -79,7 +79,7 @@ async fn browsers_are_cut_off_without_a_word() {
     client.expect("-ERR unknown command 'GET', with args beginning with: '/' 'HTTP/1.1' \r\n").await;
 }
 
-/// 202
+/// commands.md 202
 #[tokio::test]
 async fn strangers_must_be_brief() {
     let world = World::planned(Plan { users: LOCKED, ..Plan::default() });
@@ -97,7 +97,7 @@ async fn strangers_must_be_brief() {
     client.expect(format!("+OK\r\n$20000\r\n{}\r\n", "x".repeat(20_000))).await;
 }
 
-/// 203
+/// commands.md 203
 #[tokio::test]
 async fn one_client_too_many_is_told_so() {
     let limits = Limits { max_clients: 1, ..Limits::default() };
@@ -120,7 +120,7 @@ async fn one_client_too_many_is_told_so() {
     }
 }
 
-/// 204
+/// commands.md 204
 #[tokio::test]
 async fn idle_clients_are_closed_and_subscribers_are_not() {
     let limits = Limits { idle_timeout: 1, ..Limits::default() };
@@ -135,7 +135,7 @@ async fn idle_clients_are_closed_and_subscribers_are_not() {
     subscriber.exchange("PING", "*2\r\n$4\r\npong\r\n$0\r\n\r\n").await;
 }
 
-/// 205
+/// commands.md 205
 #[tokio::test]
 async fn a_request_that_outgrows_the_query_buffer_ends_the_connection() {
     let limits = Limits { query_buffer: 1 << 20, ..Limits::default() };

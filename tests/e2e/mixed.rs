@@ -1,4 +1,4 @@
-//! Sentinels of both kinds watch the same master (failover.md 198, 200).
+//! Sentinels of both kinds watch the same master (failover.md 198, 200; commands.md 226).
 //!
 //! Once each; `MIXED_RUNS=20`, which `make mixed` sets, repeats every case that often.
 

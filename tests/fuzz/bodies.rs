@@ -18,6 +18,7 @@ pub(crate) type Body = fn(&[u8]);
 /// Each with the name of its target and of its folder in `corpus`.
 pub(crate) const BODIES: &[(&str, Body)] = &[
     ("request", request),
+    ("commands", super::commands::run),
     ("reply", reply),
     ("conf", conf),
     ("info", info),

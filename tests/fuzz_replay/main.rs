@@ -3,6 +3,8 @@
 
 #[path = "../fuzz/bodies.rs"]
 mod bodies;
+#[path = "../fuzz/commands.rs"]
+mod commands;
 #[path = "../fuzz/monitor_ops.rs"]
 mod monitor_ops;
 

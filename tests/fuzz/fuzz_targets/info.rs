@@ -5,6 +5,8 @@
 
 #[path = "../bodies.rs"]
 mod bodies;
+#[path = "../commands.rs"]
+mod commands;
 #[path = "../monitor_ops.rs"]
 mod monitor_ops;
 

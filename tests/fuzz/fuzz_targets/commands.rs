@@ -1,0 +1,16 @@
+//! The fuzz target `commands`: see ../bodies.rs.
+
+#![no_main]
+#![allow(dead_code, reason = "each target uses one body")]
+
+#[path = "../bodies.rs"]
+mod bodies;
+#[path = "../commands.rs"]
+mod commands;
+#[path = "../monitor_ops.rs"]
+mod monitor_ops;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let body = bodies::BODIES.iter().find(|(name, _)| *name == "commands").expect("named above").1;
+    body(data);
+});
