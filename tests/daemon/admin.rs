@@ -286,7 +286,7 @@ async fn simulations_and_periods_apply_up_to_the_first_mistake() {
     assert_eq!(asked(&world), nothing());
 }
 
-/// 189 to 193; failover.md 73, 75, 76
+/// commands.md 189 to 193; failover.md 73, 75, 76
 #[tokio::test]
 async fn hellos_go_to_the_monitor_of_their_master() {
     let (_world, mailbox, mut client) = with_master(Manner::default()).await;

@@ -51,7 +51,7 @@ async fn help_pages_begin_and_end_as_stocks_do() {
     client.exchange("SENTINEL HELP x", "-ERR wrong number of arguments for 'sentinel|help' command\r\n").await;
 }
 
-/// 173: everything that concerns the words comes before authentication, and nothing else does.
+/// commands.md 173: everything that concerns the words comes before authentication, and nothing else does.
 #[tokio::test]
 async fn strangers_learn_nothing_but_names_and_arities() {
     let world = World::planned(Plan { users: LOCKED, ..Plan::default() });

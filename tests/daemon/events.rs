@@ -36,7 +36,7 @@ async fn acknowledges_each_subscription() {
     client.exchange("CLIENT GETNAME", "$-1\r\n").await;
 }
 
-/// 209: `user default ... resetchannels`.
+/// commands.md 209: `user default ... resetchannels`.
 #[tokio::test]
 async fn a_user_without_channels_subscribes_to_none() {
     let world = World::planned(Plan { users: &[("default", "on nopass +@all")], ..Plan::default() });
@@ -112,7 +112,7 @@ async fn delivers_each_form_in_order() {
     second.exchange("PING", "+PONG\r\n").await;
 }
 
-/// 92, 94, 120 and 1.4: what was published before the answer comes before it, what after, after. All of it is
+/// commands.md 92, 94, 120 and 1.4: what was published before the answer comes before it, what after, after. All of it is
 /// published before the answer is sent, so only the number in the answer tells one from the other.
 #[tokio::test]
 async fn a_subscriber_sees_events_and_replies_in_one_order() {
@@ -177,7 +177,7 @@ async fn subscriptions_end_with_their_connection() {
     }
 }
 
-/// 194: and nobody else notices.
+/// commands.md 194: and nobody else notices.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_subscriber_is_cut_off_and_delays_nobody() {
     let subscriber = OutputLimit { hard: 1 << 20, soft: 0, soft_ms: 0 };

@@ -250,7 +250,7 @@ async fn counts_usable_sentinels() {
     }
 }
 
-/// 69 to 74, 78 to 82; failover.md 107, 108, 109, 122
+/// commands.md 69 to 74, 78 to 82; failover.md 107, 108, 109, 122
 #[tokio::test]
 async fn answers_other_sentinels() {
     let world = World::new();

@@ -40,7 +40,7 @@ async fn a_protocol_error_is_answered_after_what_came_before_it() {
     }
 }
 
-/// 199: the same reply wherever a request is split. Each byte goes out alone.
+/// commands.md 199: the same reply wherever a request is split. Each byte goes out alone.
 #[tokio::test]
 async fn a_request_may_come_byte_by_byte() {
     let world = World::new();
@@ -53,7 +53,7 @@ async fn a_request_may_come_byte_by_byte() {
     client.expect("*2\r\n$9\r\n127.0.0.1\r\n$4\r\n6379\r\n").await;
 }
 
-/// 200: and none of it is read before everything is sent, which must not lock anybody out.
+/// commands.md 200: and none of it is read before everything is sent, which must not lock anybody out.
 #[tokio::test]
 async fn many_requests_may_be_sent_before_any_reply_is_read() {
     let world = World::new();
@@ -150,7 +150,7 @@ async fn a_request_that_outgrows_the_query_buffer_ends_the_connection() {
     client.expect_end().await;
 }
 
-/// 206, config.md 186: judged by the peer's address; 127.0.0.2 is as foreign as any.
+/// commands.md 206, config.md 186: judged by the peer's address; 127.0.0.2 is as foreign as any.
 #[tokio::test]
 async fn protected_mode_lets_loopback_in_only() {
     let limits = Limits { protected_mode: true, ..Limits::default() };
