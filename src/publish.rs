@@ -2,7 +2,7 @@
 //!
 //! Monitors write, on the control thread. Client connections read, on theirs, and neither waits for the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,8 +18,22 @@ pub struct AddressBook {
     /// Ready RESP reply of GET-MASTER-ADDR-BY-NAME: an array of two bulk strings, the same in RESP2 and RESP3.
     pub replies: BTreeMap<MasterName, Bytes>,
     /// Configured address (not the promoted one) to name, for IS-MASTER-DOWN-BY-ADDR: the host as shown, in lower case,
-    /// and for a host name also the address that it means.
-    pub by_addr: BTreeMap<(String, u16), MasterName>,
+    /// and for a host name also the address that it means. Several masters may have one address.
+    by_addr: BTreeMap<(String, u16), BTreeSet<MasterName>>,
+}
+
+impl AddressBook {
+    /// The master at an address; the first by name, if there are several.
+    pub fn master_at(&self, addr: &(String, u16)) -> Option<&MasterName> {
+        self.by_addr.get(addr)?.first()
+    }
+
+    fn forget_addresses_of(&mut self, name: &MasterName) {
+        self.by_addr.retain(|_, owners| {
+            owners.remove(name);
+            !owners.is_empty()
+        });
+    }
 }
 
 /// One master, as readers reach it.
@@ -79,7 +93,7 @@ impl Publisher {
         self.book.send_modify(|book| {
             let book = Arc::make_mut(book);
             book.replies.remove(name);
-            book.by_addr.retain(|_, owner| owner != name);
+            book.forget_addresses_of(name);
         });
     }
 
@@ -93,14 +107,16 @@ impl Publisher {
         let configured: Vec<(String, u16)> =
             [Some(shown), meant].into_iter().flatten().map(|host| (host, *port)).collect();
         self.book.send_if_modified(|book| {
-            let known = configured.iter().filter(|addr| book.by_addr.get(addr) == Some(&name));
-            let known = book.replies.get(&name) == Some(&reply) && known.count() == configured.len();
+            let known = |addr| book.by_addr.get(addr).is_some_and(|owners| owners.contains(&name));
+            let known = book.replies.get(&name) == Some(&reply) && configured.iter().all(known);
             if known {
                 return false;
             }
             let book = Arc::make_mut(book);
-            book.by_addr.retain(|_, owner| *owner != name);
-            book.by_addr.extend(configured.into_iter().map(|addr| (addr, name.clone())));
+            book.forget_addresses_of(&name);
+            for addr in configured {
+                book.by_addr.entry(addr).or_default().insert(name.clone());
+            }
             book.replies.insert(name, reply);
             true
         });

@@ -116,7 +116,7 @@ pub(crate) async fn run(errand: Errand, context: &Context, asker: u64) -> Outcom
         Errand::AskedByName { host, port, epoch, candidate } => {
             let Some(addr) = resolve(&host, port).await else { return Outcome::plain(opinion(false, "*", 0)) };
             let meant = addr.ip.map_or_else(String::new, |ip| ip.to_string());
-            let master = context.reader.book.borrow().by_addr.get(&(meant, port)).cloned();
+            let master = context.reader.book.borrow().master_at(&(meant, port)).cloned();
             match (master, candidate) {
                 (None, _) => Outcome::plain(opinion(false, "*", 0)),
                 (Some(master), Some(candidate)) => ask_vote(context, &master, addr, epoch, candidate).await,
@@ -285,7 +285,7 @@ pub(crate) fn is_master_down(snapshots: &mut Snapshots, words: &[Bytes]) -> Erra
     };
     // Another spelling of the same address is the same address.
     let spelt = host.parse::<IpAddr>().map_or_else(|_| host.to_ascii_lowercase(), |ip| ip.to_string());
-    let known = snapshots.book().by_addr.get(&(spelt, port)).cloned();
+    let known = snapshots.book().master_at(&(spelt, port)).cloned();
     match (known, candidate) {
         (Some(master), Some(candidate)) => Errand::Vote { master, addr: Addr::new(host, port), epoch, candidate },
         (Some(master), None) => {

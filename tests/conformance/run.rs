@@ -11,7 +11,7 @@ use super::play::play;
 use super::want::Protocol;
 
 /// Stages at a time: most of their life they wait for a process to start.
-const WORKERS: usize = 8;
+const WORKERS: usize = 16;
 
 /// What came of it.
 #[derive(Debug, Default)]
