@@ -13,11 +13,13 @@ FIRST ?= 1
 TARGET := $(abspath $(CARGO_TARGET_DIR))
 PROGRAM := $(TARGET)/release/sentineld
 STOCK := $(TARGET)/stock
+VERSIONS := $(TARGET)/versions
 
 export CARGO_TARGET_DIR := $(TARGET)
 export STOCK_BIN_DIR := $(STOCK)
+export VERSIONS_DIR := $(VERSIONS)
 
-.PHONY: all program demo test sim faults beyond mixed conformance coverage-of-spec install lint clean stock network
+.PHONY: all program demo test sim faults beyond mixed conformance coverage-of-spec install lint clean stock network versions
 
 all: program
 
@@ -29,7 +31,7 @@ demo: stock program
 	SENTINELD_BIN=$(PROGRAM) $(TARGET)/debug/examples/demo $(ARGS)
 
 # The demo runs once more at the end, with the program as it would be installed: it ends with 0 or make fails.
-test: stock network
+test: stock network versions
 	SIM_SEEDS=$(SEEDS) SIM_SECONDS=120 $(CARGO) test --locked
 	$(MAKE) demo
 
@@ -77,3 +79,6 @@ stock:
 
 network:
 	@sh tests/network.sh
+
+versions:
+	@sh tests/versions.sh $(VERSIONS)

@@ -16,3 +16,4 @@ mod start;
 #[expect(dead_code, reason = "the demo uses some more of it")]
 mod support;
 mod unix;
+mod versions;

@@ -33,18 +33,23 @@ fn one_stock_and_two_of_ours_led_by_ours() {
 fn led_by_the_first(kinds: &[Kind]) {
     let runs = std::env::var("MIXED_RUNS").map_or(1, |runs| runs.parse::<u32>().expect("MIXED_RUNS is a number"));
     for run in 1..=runs {
-        led_once(kinds);
+        led_once(&mixed(kinds));
         println!("{kinds:?}: {run} of {runs}");
     }
 }
 
-/// The first is elected by the others and fails over; then the last does, on command.
-///
-/// The others have a quorum that three Sentinels cannot reach: they detect, confirm, vote and follow, and never lead.
-fn led_once(kinds: &[Kind]) {
+/// Sentinels of these kinds, of which only the first ever stands for election: the others have a quorum that three
+/// Sentinels cannot reach. They detect, confirm, vote and follow.
+pub(crate) fn mixed(kinds: &[Kind]) -> Plan {
     let quorum = |place: usize| if place == 0 { 2 } else { 4 };
     let sentinels = kinds.iter().enumerate().map(|(place, &kind)| (kind, quorum(place))).collect();
-    let mut cluster = Cluster::start(&Plan { sentinels, ..Plan::three(Kind::Stock) });
+    Plan { sentinels, ..Plan::three(Kind::Stock) }
+}
+
+/// The first is elected by the others and fails over; then the last does, on command. Returns what still runs then.
+pub(crate) fn led_once(plan: &Plan) -> Cluster {
+    let kinds: Vec<Kind> = plan.sentinels.iter().map(|(kind, _)| *kind).collect();
+    let mut cluster = Cluster::start(plan);
     let old = cluster.first_master();
     let start = Instant::now();
     cluster.group().at_mut(old).process.kill();
@@ -77,4 +82,5 @@ fn led_once(kinds: &[Kind]) {
     for sentinel in &cluster.sentinels {
         assert_eq!(sentinel.master("mymaster", "config-epoch").as_deref(), Some("2"), "{:?}", sentinel.kind);
     }
+    cluster
 }

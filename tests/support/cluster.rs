@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::Kind;
 use super::sentinel::{Sentinel, Watch};
 use super::server::Server;
 use super::wait::{seconds, wait_for, wait_until};
+use super::{Kind, stock};
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) masters: Vec<&'static str>,
     /// Replicas of each master.
     pub(crate) replicas: usize,
+    /// What the servers are, if not the installed redis-server: a folder in `target/versions`.
+    pub(crate) server_version: Option<&'static str>,
     /// Of all servers, and the `auth-pass` of all masters.
     pub(crate) password: Option<&'static str>,
     /// ms
@@ -37,13 +39,14 @@ impl Plan {
     /// the master it has just switched to for dead, and fails over once more.
     pub(crate) fn three(kind: Kind) -> Plan {
         let down_after = match kind {
-            Kind::Stock => 2000,
+            Kind::Stock | Kind::Other(_) => 2000,
             Kind::Ours => 1000,
         };
         Plan {
             sentinels: vec![(kind, 2); 3],
             masters: vec!["mymaster"],
             replicas: 2,
+            server_version: None,
             password: None,
             down_after,
             failover_timeout: 6000,
@@ -98,10 +101,15 @@ impl Cluster {
     pub(crate) fn start_in(plan: &Plan, folder: &Path) -> Cluster {
         let mut groups = Vec::new();
         for &name in &plan.masters {
-            let mut servers = vec![Server::start(folder, plan.password, None)];
+            let program = match plan.server_version {
+                Some(version) => stock::other(version, "redis-server"),
+                None => stock::program("redis-server"),
+            };
+            let start = |replica_of| Server::start_as(&program, folder, plan.password, replica_of);
+            let mut servers = vec![start(None)];
             let master = servers[0].port;
             for _ in 0..plan.replicas {
-                servers.push(Server::start(folder, plan.password, Some(master)));
+                servers.push(start(Some(master)));
             }
             groups.push(Group { name, servers });
         }

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Stock,
     /// `sentineld`.
     Ours,
+    /// The Sentinel of another version, by its folder in `target/versions`.
+    Other(&'static str),
 }
 
 impl Kind {
@@ -35,6 +37,7 @@ impl Kind {
         match self {
             Kind::Stock => stock::program("redis-sentinel"),
             Kind::Ours => sentineld(),
+            Kind::Other(version) => stock::other(version, "redis-sentinel"),
         }
     }
 
@@ -43,6 +46,7 @@ impl Kind {
         match self {
             Kind::Stock => "redis-sentinel",
             Kind::Ours => "sentineld",
+            Kind::Other(version) => version,
         }
     }
 }

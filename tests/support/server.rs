@@ -23,6 +23,16 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a master, or a replica of the server at port `replica_of`, in `folder`, and waits until it answers.
     pub(crate) fn start(folder: &Path, password: Option<&'static str>, replica_of: Option<u16>) -> Server {
+        Server::start_as(&stock::program("redis-server"), folder, password, replica_of)
+    }
+
+    /// The same with this program.
+    pub(crate) fn start_as(
+        program: &Path,
+        folder: &Path,
+        password: Option<&'static str>,
+        replica_of: Option<u16>,
+    ) -> Server {
         let port = ports::free();
         let home = folder.join(format!("server-{port}"));
         std::fs::create_dir(&home).expect("the test folder is writable");
@@ -36,7 +46,7 @@ impl Server {
         );
         std::fs::write(home.join("redis.conf"), conf).expect("the test folder is writable");
         let name = format!("server-{port}");
-        let process = Process::start(&name, &stock::program("redis-server"), &["redis.conf"], &home);
+        let process = Process::start(&name, program, &["redis.conf"], &home);
         let server = Server { port, process, password };
         server.wait_until_ready();
         server

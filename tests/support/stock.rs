@@ -2,6 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+/// A program of another version, which `tests/versions.sh` has put into `target/versions`.
+pub(crate) fn other(version: &str, name: &str) -> PathBuf {
+    let given = std::env::var_os("VERSIONS_DIR").map(PathBuf::from);
+    let folder = given.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/versions"));
+    let path = folder.join(version).join(name);
+    assert!(path.exists(), "{} was not found: run tests/versions.sh once", path.display());
+    path
+}
+
 /// The path of `redis-server`, `redis-sentinel` or `redis-cli`: in `STOCK_BIN_DIR`, else in `target/stock`, else in
 /// `PATH`. A test without its oracle proves nothing, so a missing program ends the run.
 pub(crate) fn program(name: &str) -> PathBuf {
