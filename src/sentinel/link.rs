@@ -52,6 +52,15 @@ impl PingReply {
     }
 }
 
+/// Something about each of the two connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attempts<T> {
+    /// The command connection.
+    pub command: T,
+    /// The hello subscription.
+    pub pubsub: T,
+}
+
 /// One instance's link.
 #[derive(Clone, Debug)]
 pub struct Link {
@@ -61,7 +70,7 @@ pub struct Link {
     pub pubsub: Option<Connection>,
     /// Ages, in the form that peers hand to monitors.
     pub health: LinkHealth,
-    last_attempt: Option<Millis>,
+    last_attempts: Attempts<Option<Millis>>,
     last_ping: Option<Millis>,
 }
 
@@ -101,7 +110,13 @@ impl LinkHealth {
 impl Link {
     /// A link of an instance that becomes known now.
     pub fn new(now: Millis) -> Link {
-        Link { command: None, pubsub: None, health: LinkHealth::new(now), last_attempt: None, last_ping: None }
+        Link {
+            command: None,
+            pubsub: None,
+            health: LinkHealth::new(now),
+            last_attempts: Attempts::default(),
+            last_ping: None,
+        }
     }
 
     /// Forgets every age but keeps the connections: the instance changed its role in our eyes, not its address.
@@ -127,20 +142,47 @@ impl Link {
         }
     }
 
-    /// When to open the missing connection(s): at once, but attempts are a second apart.
+    /// When to open a missing connection: at once, but attempts at the same one are a second apart. Stock counts them
+    /// together; whoever is sent `CLIENT KILL` loses both, one a little later than the other, and would be without that
+    /// one for a second (failover.md 12.3, S3).
     pub fn connect_at(&self, wants_pubsub: WantsPubSub, now: Millis) -> Option<Millis> {
-        let missing = self.command.is_none() || (wants_pubsub == WantsPubSub::Yes && self.pubsub.is_none());
-        missing.then(|| self.last_attempt.map_or(now, |last| last + RECONNECT_PERIOD))
+        let next = |last: Option<Millis>| last.map_or(now, |last| last + RECONNECT_PERIOD);
+        let missing = self.missing(wants_pubsub);
+        let command = missing.command.then(|| next(self.last_attempts.command));
+        let pubsub = missing.pubsub.then(|| next(self.last_attempts.pubsub));
+        command.into_iter().chain(pubsub).min()
     }
 
-    /// Notes an attempt to connect.
-    pub fn attempted(&mut self, now: Millis) {
-        self.last_attempt = Some(now);
+    /// Notes an attempt to connect; which connections it is about. When one is due, the other comes along even if it is
+    /// a little early, so that a server that is gone is tried at one time for both, as by stock.
+    pub fn attempt(&mut self, wants_pubsub: WantsPubSub, now: Millis) -> Attempts<bool> {
+        let older = |last: Option<Millis>, age: u64| last.is_none_or(|last| last + age <= now);
+        let missing = self.missing(wants_pubsub);
+        let due = |age: u64| Attempts {
+            command: missing.command && older(self.last_attempts.command, age),
+            pubsub: missing.pubsub && older(self.last_attempts.pubsub, age),
+        };
+        if due(RECONNECT_PERIOD) == Attempts::default() {
+            return Attempts::default();
+        }
+        let Attempts { command, pubsub } = due(RECONNECT_PERIOD / 2);
+        if command {
+            self.last_attempts.command = Some(now);
+        }
+        if pubsub {
+            self.last_attempts.pubsub = Some(now);
+        }
+        Attempts { command, pubsub }
     }
 
-    /// Lets the next attempt follow at once: the reason of the last failure is gone.
+    fn missing(&self, wants_pubsub: WantsPubSub) -> Attempts<bool> {
+        let pubsub = wants_pubsub == WantsPubSub::Yes && self.pubsub.is_none();
+        Attempts { command: self.command.is_none(), pubsub }
+    }
+
+    /// Lets the next attempts follow at once: the reason of the last failure is gone.
     pub fn allow_attempt(&mut self) {
-        self.last_attempt = None;
+        self.last_attempts = Attempts::default();
     }
 
     /// Notes that the command connection was opened.

@@ -298,7 +298,7 @@ impl Peer {
 
     fn connect(&mut self, env: &Env<'_>, out: &mut PeerOutbox) {
         let now = env.now.mono;
-        self.link.attempted(now);
+        self.link.attempt(WantsPubSub::No, now);
         // A name may mean another address by now; the last good answer serves until there is a new one.
         if self.addr.is_named() {
             out.push(PeerOutput::Resolve(self.addr.clone()));

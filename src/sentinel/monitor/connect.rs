@@ -136,7 +136,7 @@ impl Monitor {
     fn connect(&mut self, who: &ServerId, env: &Env<'_>, out: &mut Outbox) {
         let now = env.now.mono;
         let Some(server) = self.server_mut(who) else { return };
-        server.link.attempted(now);
+        let attempt = server.link.attempt(WantsPubSub::Yes, now);
         let addr = server.addr.clone();
         // A name may mean another address by now. The last good answer serves until there is a new one, so that a
         // resolver that hangs holds up nobody (failover.md 9, R13).
@@ -145,8 +145,7 @@ impl Monitor {
             return;
         }
         let Some(server) = self.server(who) else { return };
-        let (no_command, no_pubsub) = (server.link.command.is_none(), server.link.pubsub.is_none());
-        if no_command {
+        if attempt.command {
             let link = self.open(addr.clone(), Channel::Command, out);
             if let Some(server) = self.server_mut(who) {
                 server.link.command_opened(link, now);
@@ -156,7 +155,7 @@ impl Monitor {
             }
             self.ping(who, now, out);
         }
-        if no_pubsub {
+        if attempt.pubsub {
             let link = self.open(addr, Channel::PubSub, out);
             if let Some(server) = self.server_mut(who) {
                 server.link.pubsub_opened(link, now);

@@ -99,3 +99,19 @@ fn does_not_spin() {
     let channels = bench.links.len();
     assert_eq!(channels, 6, "a command and a pub/sub connection each ({:?})", Channel::PubSub);
 }
+
+/// beyond.md B5: whoever is sent CLIENT KILL loses both connections, over a long way one later than the other. Neither
+/// waits a second for the other's sake: a new master would be taken for dead (failover.md 22).
+#[test]
+fn each_connection_is_opened_again_at_once() {
+    let mut bench = Bench::with_peers();
+    bench.run(5_000);
+    for channel in [Channel::PubSub, Channel::Command] {
+        bench.lose(MASTER, channel);
+        bench.run(40);
+        assert_eq!(bench.links.values().filter(|addr| *addr == MASTER).count(), 2, "{channel:?} is there again");
+    }
+    bench.lose(MASTER, Channel::PubSub);
+    bench.run(900);
+    assert_eq!(bench.links.values().filter(|addr| *addr == MASTER).count(), 1, "but not more than once a second");
+}

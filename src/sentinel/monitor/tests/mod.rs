@@ -278,6 +278,15 @@ impl Bench {
         }
     }
 
+    /// One connection to a server breaks.
+    pub(super) fn lose(&mut self, addr: &str, channel: Channel) {
+        let is_it = |link: &LinkId| self.subscriptions.contains(link) == (channel == Channel::PubSub);
+        let mut links = self.links.iter().filter(|(_, at)| *at == addr).map(|(link, _)| *link);
+        let link = links.find(is_it).expect("it is connected");
+        self.links.remove(&link);
+        self.feed(Input::LinkDown(link, LinkError("reset".to_owned())));
+    }
+
     /// Everything emitted since the last call, one `name payload` a line, addresses left out.
     pub(super) fn events(&mut self) -> Vec<String> {
         let seen = std::mem::take(&mut self.seen);
