@@ -295,7 +295,12 @@ fn output_limit(limit: BufferLimit) -> OutputLimit {
 /// The users, from wherever they are. The error is the last line of the log.
 fn acl_of(source: &UserSource, log_len: usize) -> Result<Acl, String> {
     match source {
-        UserSource::Conf(users) => Ok(Acl::new(users.clone(), None, log_len)),
+        UserSource::Conf(users) => {
+            for remark in users.remarks() {
+                log(Level::Warning, remark);
+            }
+            Ok(Acl::new(users.clone(), None, log_len))
+        }
         UserSource::File { path, pubsub } => {
             let users = acl::file::read(path, *pubsub)
                 .map_err(|error| format!("Aborting Redis startup because of ACL errors: {error}"))?;

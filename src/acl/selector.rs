@@ -305,6 +305,29 @@ pub fn has_blank(text: &[u8]) -> bool {
     text.iter().any(|byte| matches!(byte, b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r' | 0))
 }
 
+/// What the log is to say about a rule that was applied: a line for each first argument, in stock's words, and for each
+/// command that only servers have.
+pub fn remarks(rule: &[u8]) -> Vec<String> {
+    let words = rule.split(|byte| matches!(byte, b' ' | b'(' | b')')).map(before_nul);
+    words.filter_map(remark).collect()
+}
+
+fn remark(word: &[u8]) -> Option<String> {
+    let [sign @ (b'+' | b'-'), name @ ..] = word else { return None };
+    let shown = String::from_utf8_lossy(word);
+    if is_of_servers(name) {
+        return Some(format!("ACL rule '{shown}' is about a command that no Sentinel has, and changes nothing."));
+    }
+    let bar = name.iter().position(|byte| *byte == b'|').filter(|_| *sign == b'+')?;
+    let has_children = commands::find(&name[..bar])?.children().next().is_some();
+    (!has_children).then(|| {
+        format!(
+            "Deprecation warning: Allowing a first arg of an otherwise blocked command is a misuse of ACL and may get \
+             disabled in the future (offender: {shown})"
+        )
+    })
+}
+
 /// Whether it names a command that servers have and Sentinels have not, in any form that a rule can have.
 fn is_of_servers(name: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();

@@ -191,6 +191,19 @@ fn a_file_is_read_whole_or_not_at_all() {
 }
 
 #[test]
+fn rules_that_are_odd_are_remarked_on() {
+    let remarks = |rule: &str| selector::remarks(rule.as_bytes());
+    assert!(remarks("(~x +ping|a +client|id)")[0].ends_with("disabled in the future (offender: +ping|a)"));
+    let of_servers = "ACL rule '-config|get' is about a command that no Sentinel has, and changes nothing.";
+    assert_eq!(remarks("-config|get"), [of_servers]);
+    for rule in ["+ping", "+client|id", "-@all", ">+ping|x", "+bogus|x", "+", ""] {
+        assert_eq!(remarks(rule), [""; 0], "{rule}");
+    }
+    let users = Users::from_file(b"user x +get +ping|y\n", "f", PubsubDefault::ResetChannels).expect("right");
+    assert_eq!(users.remarks().len(), 2);
+}
+
+#[test]
 fn a_user_with_a_name_of_before_is_another() {
     let mut users = Users::new(PubsubDefault::ResetChannels);
     users.put(b"bob", user("on"));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::error::RuleError;
-use super::selector::{Origin, has_blank};
+use super::selector::{Origin, has_blank, remarks};
 use super::user::{PubsubDefault, User};
 
 /// The user that every connection begins as. It cannot be removed.
@@ -25,6 +25,7 @@ pub struct Users {
     accounts: BTreeMap<Vec<u8>, Account>,
     last_serial: u64,
     pubsub: PubsubDefault,
+    remarks: Vec<String>,
 }
 
 /// A user as a file has it: `user <name> <rules>`.
@@ -64,7 +65,7 @@ pub fn rules_of<T: AsRef<[u8]>>(words: &[T]) -> Result<Vec<Vec<u8>>, Unmatched> 
 impl Users {
     /// Nobody but an unrestricted `default`.
     pub fn new(pubsub: PubsubDefault) -> Users {
-        let mut users = Users { accounts: BTreeMap::new(), last_serial: 0, pubsub };
+        let mut users = Users { accounts: BTreeMap::new(), last_serial: 0, pubsub, remarks: Vec::new() };
         users.put(DEFAULT, User::unrestricted(pubsub));
         users
     }
@@ -96,6 +97,7 @@ impl Users {
                 })?;
             }
             users.put(name, user);
+            users.remarks.extend(rules.iter().flat_map(|rule| remarks(rule)));
         }
         Ok(users)
     }
@@ -121,7 +123,10 @@ impl Users {
                 [b"user", name, rules @ ..] => {
                     seen.push(name);
                     match user_of(rules, pubsub) {
-                        Ok(user) => users.put(name, user),
+                        Ok(user) => {
+                            users.put(name, user);
+                            users.remarks.extend(rules.iter().flat_map(|rule| remarks(rule)));
+                        }
                         Err(all) => errors.extend(all.iter().map(|error| format!("{file}:{number}: {error}."))),
                     }
                 }
@@ -135,6 +140,11 @@ impl Users {
             "WARNING: ACL errors detected, no change to the previously active ACL rules was performed".to_owned(),
         );
         Err(errors.join(" "))
+    }
+
+    /// What the log is to say about the rules that they were read from.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// Everybody, by name.

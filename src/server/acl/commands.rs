@@ -9,7 +9,7 @@ use super::super::table;
 use super::super::write::{Errand, NOT_AN_INTEGER};
 use super::log::{Reason, Refused};
 use crate::acl::commands::{self, CATEGORIES, Category};
-use crate::acl::selector::has_blank;
+use crate::acl::selector::{has_blank, remarks};
 use crate::acl::users::{DEFAULT, Unmatched, line, rules_of};
 use crate::acl::{Denial, Origin, Selector, Users};
 use crate::resp::int::parse_strict;
@@ -86,6 +86,11 @@ pub(crate) fn setuser(session: &mut Session, words: &[Bytes]) -> Value {
         users.put(name, user);
         Ok(Value::OK)
     });
+    if changed.is_ok() {
+        for remark in rules.iter().flat_map(|rule| remarks(rule)) {
+            tracing::warn!("{remark}");
+        }
+    }
     changed.unwrap_or_else(|refusal| refusal)
 }
 

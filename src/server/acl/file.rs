@@ -14,14 +14,18 @@ const NO_FILE: Value = Value::fixed_error(
      users in the Redis configuration.",
 );
 
-/// Reads the users of a file. The error is stock's text. Deviates: stock takes a directory for an empty file.
+/// Reads the users of a file, and logs what there is to remark about them. The error is stock's text. Deviates: stock takes a directory for an empty file.
 pub fn read(path: &Path, pubsub: PubsubDefault) -> Result<Users, String> {
     let name = path.display().to_string();
     let text = fs::read(path).map_err(|error| {
         let errno = error.raw_os_error().map_or(nix::errno::Errno::UnknownErrno, nix::errno::Errno::from_raw);
         format!("Error loading ACLs, opening file '{name}': {}", errno.desc())
     })?;
-    Users::from_file(&text, &name, pubsub)
+    let users = Users::from_file(&text, &name, pubsub)?;
+    for remark in users.remarks() {
+        tracing::warn!("{remark}");
+    }
+    Ok(users)
 }
 
 /// `ACL LOAD`
