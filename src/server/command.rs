@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::catalogue::TABLE;
 use super::session::Session;
 use super::table::{self, Entry};
+use super::usage;
 use super::write::SYNTAX_ERROR;
 use crate::pattern::{Case, matches};
 use crate::resp::reply::Value;
@@ -69,6 +70,9 @@ fn document(entry: &'static Entry) -> (Value, Value) {
         (Value::name("since"), Value::name(entry.since)),
         (Value::name("group"), Value::name(group(entry))),
     ];
+    if let Some(arguments) = usage::arguments(entry.name) {
+        fields.push((Value::name("arguments"), arguments));
+    }
     let subcommands: Vec<_> = table::subcommands(entry).map(document).collect();
     if !subcommands.is_empty() {
         fields.push((Value::name("subcommands"), Value::Map(subcommands)));

@@ -21,6 +21,7 @@ mod session;
 mod set;
 mod table;
 pub mod tracking;
+mod usage;
 mod write;
 
 use std::net::SocketAddr;
