@@ -14,12 +14,14 @@ TARGET := $(abspath $(CARGO_TARGET_DIR))
 PROGRAM := $(TARGET)/release/sentineld
 STOCK := $(TARGET)/stock
 VERSIONS := $(TARGET)/versions
+CLIENTS := $(TARGET)/clients
 
 export CARGO_TARGET_DIR := $(TARGET)
 export STOCK_BIN_DIR := $(STOCK)
 export VERSIONS_DIR := $(VERSIONS)
+export CLIENTS_DIR := $(CLIENTS)
 
-.PHONY: all program demo test sim faults beyond mixed conformance coverage-of-spec install lint clean stock network versions
+.PHONY: all program demo test sim faults beyond mixed conformance coverage-of-spec install lint clean stock network versions clients
 
 all: program
 
@@ -31,7 +33,7 @@ demo: stock program
 	SENTINELD_BIN=$(PROGRAM) $(TARGET)/debug/examples/demo $(ARGS)
 
 # The demo runs once more at the end, with the program as it would be installed: it ends with 0 or make fails.
-test: stock network versions
+test: stock network versions clients
 	SIM_SEEDS=$(SEEDS) SIM_SECONDS=120 $(CARGO) test --locked
 	$(MAKE) demo
 
@@ -82,3 +84,6 @@ network:
 
 versions:
 	@sh tests/versions.sh $(VERSIONS)
+
+clients:
+	@sh tests/clients.sh $(CLIENTS)

@@ -192,29 +192,3 @@ fn a_minority_never_elects_a_leader() {
     assert!(seen("+elected-leader").is_none());
     assert_eq!(left.address("mymaster"), Some(old));
 }
-
-/// A Sentinel-aware client library, redis-rs, finds the master before and after a failover, and no master where there
-/// is none (commands.md 222).
-#[test]
-fn a_client_library_follows_the_master() {
-    let mut cluster = Cluster::start(&Plan::three(Kind::under_test()));
-    let client_of = |master: &str| {
-        let sentinels = cluster.sentinels.iter().map(|sentinel| format!("redis://127.0.0.1:{}", sentinel.port));
-        let server = redis::sentinel::SentinelServerType::Master;
-        redis::sentinel::SentinelClient::build(sentinels.collect(), master.to_owned(), None, server)
-            .expect("the library takes these addresses")
-    };
-    let error = client_of("nobody").get_connection().err().expect("nobody watches a master of this name");
-    assert_eq!(error.kind(), redis::ErrorKind::MasterNameNotFoundBySentinel);
-    let mut library = client_of("mymaster");
-    let mut connection = library.get_connection().expect("the library finds the master");
-    redis::cmd("SET").arg("key").arg("before").exec(&mut connection).expect("a master takes writes");
-
-    let old = cluster.first_master();
-    cluster.group().at_mut(old).process.kill();
-    let new = cluster.wait_for_new_master("mymaster", old, SWITCH);
-    let mut connection = library.get_connection().expect("the library finds the new master");
-    redis::cmd("SET").arg("key").arg("after").exec(&mut connection).expect("a master takes writes");
-    let value = cluster.group().at(new).call(&["GET", "key"]).expect("it answers");
-    assert_eq!(value, Value::Bulk("after".to_owned()));
-}
