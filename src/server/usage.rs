@@ -25,7 +25,7 @@ const USAGES: &[(&str, &str)] = &[
         "(ip:port|[ID:client-id#]|[TYPE:(NORMAL|MASTER|REPLICA|PUBSUB)]|[USER:username]|[ADDR:ip:port]|\
          [LADDR:ip:port]|[SKIPME:yes/no])...",
     ),
-    ("client|list", "[TYPE:(NORMAL|MASTER|REPLICA|PUBSUB)] [ID:client-id#...]"),
+    ("client|list", "[TYPE:(NORMAL|MASTER|REPLICA|PUBSUB)] [ID:{client-id#...}]"),
     ("client|no-evict", "(ON|OFF)"),
     ("client|pause", "timeout# [(WRITE|ALL)]"),
     ("client|reply", "(ON|OFF|SKIP)"),

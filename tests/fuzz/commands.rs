@@ -35,7 +35,8 @@ pub(crate) fn run(data: &[u8]) {
     let said = runtime.block_on(converse_with(data));
     let mut rest = &said[..];
     while !rest.is_empty() {
-        rest = after_frame(rest, 0).unwrap_or_else(|| panic!("not RESP: {}", rest.escape_ascii()));
+        rest =
+            after_frame(rest, 0).unwrap_or_else(|| panic!("not RESP: {}", rest[..rest.len().min(300)].escape_ascii()));
     }
 }
 
@@ -145,6 +146,9 @@ fn master(name: &str) -> MasterView {
     }
 }
 
+/// COMMAND DOCS of everything is the deepest reply: choices of blocks of arguments of subcommands.
+const MAX_DEPTH: u32 = 16;
+
 /// What follows a whole frame; `None` if it does not begin with one.
 fn after_frame(bytes: &[u8], depth: u32) -> Option<&[u8]> {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
@@ -160,7 +164,7 @@ fn after_frame(bytes: &[u8], depth: u32) -> Option<&[u8]> {
             Err(_) => (header == b"-1" && *kind == b'$').then_some(rest),
             Ok(length) => rest.get(length..)?.strip_prefix(b"\r\n"),
         },
-        b'*' | b'%' | b'~' | b'>' if depth < 8 => match usize::try_from(number()?) {
+        b'*' | b'%' | b'~' | b'>' if depth < MAX_DEPTH => match usize::try_from(number()?) {
             Err(_) => (header == b"-1" && *kind == b'*').then_some(rest),
             Ok(count) => {
                 for _ in 0..count * if *kind == b'%' { 2 } else { 1 } {
