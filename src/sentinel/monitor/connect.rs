@@ -144,7 +144,6 @@ impl Monitor {
         if addr.ip.is_none() {
             return;
         }
-        let Some(server) = self.server(who) else { return };
         if attempt.command {
             let link = self.open(addr.clone(), Channel::Command, out);
             if let Some(server) = self.server_mut(who) {
