@@ -78,6 +78,9 @@ fn set_option(option: &Bytes, values: &[Bytes], scripts: Scripts) -> Result<(Set
             if to.is_empty() {
                 return Err(bad(to));
             }
+            if has_control_characters(value) || has_control_characters(to) {
+                return Err(Value::fixed_error("ERR Names of commands must not contain control characters"));
+            }
             let change = SpecChange::RenameCommand { from: text(value).to_uppercase(), to: text(to) };
             let shown = format!("{} {} {}", text(option), text(value), text(to));
             return Ok((SetOption { shown, change }, 2));
@@ -103,6 +106,9 @@ fn script(value: &Bytes, scripts: Scripts, missing: &'static str) -> Result<Opti
     if scripts == Scripts::Denied {
         return Err(SCRIPTS_DENIED);
     }
+    if has_control_characters(value) {
+        return Err(Value::fixed_error("ERR A script's path must not contain control characters"));
+    }
     let path = some_text(value);
     let usable = path.as_ref().is_none_or(|path| access(path.as_str(), AccessFlags::X_OK).is_ok());
     if usable { Ok(path) } else { Err(Value::fixed_error(missing)) }
@@ -110,6 +116,11 @@ fn script(value: &Bytes, scripts: Scripts, missing: &'static str) -> Result<Opti
 
 fn bad_argument(value: &Bytes, command: &[u8], option: &Bytes) -> Value {
     Value::echo_error(&[b"ERR Invalid argument '", value, b"' for SENTINEL ", command, b" '", option, b"'"])
+}
+
+/// Stock writes them to its file as they are, and cannot start from it again; releases since 2026 refuse them.
+fn has_control_characters(value: &Bytes) -> bool {
+    value.iter().any(u8::is_ascii_control)
 }
 
 /// Settings are text. Bytes that are not are replaced, rather than written to a file that nobody could load.
@@ -180,6 +191,9 @@ fn config_set(words: &[Bytes]) -> Result<Vec<NodeChange>, Value> {
             return Err(about(b"Duplicate argument", b" to SENTINEL CONFIG SET"));
         }
         let Some(value) = pair.get(1) else { return Err(about(b"Missing argument", b" value")) };
+        if name == b"announce-ip" && has_control_characters(value) {
+            return Err(Value::fixed_error("ERR announce-ip must not contain control characters"));
+        }
         let change = config_change(&name, value).ok_or_else(|| {
             Value::echo_error(&[b"ERR Invalid value '", value, b"' to SENTINEL CONFIG SET '", option, b"'"])
         })?;
