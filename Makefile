@@ -21,7 +21,7 @@ export STOCK_BIN_DIR := $(STOCK)
 export VERSIONS_DIR := $(VERSIONS)
 export CLIENTS_DIR := $(CLIENTS)
 
-.PHONY: all program demo test sim faults beyond mixed conformance coverage-of-spec install lint clean stock network versions clients
+.PHONY: all program demo test sim faults beyond mixed conformance coverage-of-spec install lint clean stock network versions clients bench bench-quick
 
 all: program
 
@@ -60,12 +60,22 @@ mixed: stock
 conformance: stock
 	$(CARGO) test --locked --test conformance -- --nocapture
 
+# Numbers beside stock's, in turns: reads and what they cost, and whether many of them delay a detection.
+BENCH = SENTINELD_BIN=$(PROGRAM) $(CARGO) run --release --locked --quiet --manifest-path tests/bench/Cargo.toml --
+
+bench: stock program
+	$(BENCH)
+
+bench-quick: stock program
+	$(BENCH) --quick
+
 # Line by line, which entries of the checklists in tests/spec have a test that quotes them.
 coverage-of-spec:
 	$(CARGO) test --locked --quiet --test coverage -- --nocapture every_line
 
 lint:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path tests/bench/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked --quiet --test tidy
 

@@ -119,6 +119,11 @@ impl Process {
         status
     }
 
+    /// Its pid, while it was started and not waited for.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Whether it was started and not waited for.
     pub(crate) fn is_started(&self) -> bool {
         self.child.is_some()

@@ -11,7 +11,7 @@ pub(crate) fn other(version: &str, name: &str) -> PathBuf {
     path
 }
 
-/// The path of `redis-server`, `redis-sentinel` or `redis-cli`: in `STOCK_BIN_DIR`, else in `target/stock`, else in
+/// The path of `redis-server`, `redis-sentinel`, `redis-cli` or `redis-benchmark`: in `STOCK_BIN_DIR`, else in `target/stock`, else in
 /// `PATH`. A test without its oracle proves nothing, so a missing program ends the run.
 pub(crate) fn program(name: &str) -> PathBuf {
     let given = std::env::var_os("STOCK_BIN_DIR").map(PathBuf::from);
