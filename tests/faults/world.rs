@@ -344,7 +344,8 @@ fn lay_lines(net: &Net, plan: &Plan) -> (Vec<Place>, Option<Proxies>) {
     };
     let pairs = proxies.iter().enumerate().map(pair).collect::<Vec<_>>();
     let places = proxies.iter().enumerate().map(|(host, proxy)| Place { host, proxy: Some(*proxy) });
-    (places.collect(), Some(Proxies::start(&pairs, &(delay.0..=delay.1))))
+    let servers = (0..plan.servers).map(|host| net.addr(host).into()).collect();
+    (places.collect(), Some(Proxies::start(&pairs, &(delay.0..=delay.1), servers)))
 }
 
 fn pairs(from: &[Host], to: &[Host]) -> Vec<(Host, Host)> {
