@@ -75,8 +75,8 @@ fn dead(kind: Kind) {
             world.cluster.wait_until_settled(&world.cluster.groups[0], new);
         }
         (Kind::Ours, None) => panic!("nobody acts within {} ms", limit.as_millis()),
-        (Kind::Stock, None) => tell(&format!("stock does not act within {} ms of a stall", limit.as_millis())),
-        (Kind::Stock, Some(took)) => panic!("stock acts after {} ms", took.as_millis()),
+        (_, None) => tell(&format!("stock does not act within {} ms of a stall", limit.as_millis())),
+        (_, Some(took)) => panic!("stock acts after {} ms", took.as_millis()),
     }
 }
 
