@@ -1,6 +1,6 @@
 //! The lines that a save produces, before it is known where they go (config.md 5.2).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::sentinel_line::{MasterLine, SentinelLine};
 use super::slot::Slot;
@@ -108,7 +108,10 @@ pub fn master(record: &MasterRecord, node: &NodeSettings) -> Fragment {
     }
     lines.push(MasterLine::ConfigEpoch(*config_epoch));
     lines.push(MasterLine::LeaderEpoch(*leader_epoch));
-    lines.extend(replicas.iter().map(|addr| MasterLine::KnownReplica { host: host(addr), port: addr.port.into() }));
+    // A replica whose name could not be looked up may be here twice. Nobody loads a file with two lines for one address.
+    let mut written = BTreeSet::from([(host(addr), addr.port)]);
+    let replicas = replicas.iter().filter(|addr| written.insert((host(addr), addr.port)));
+    lines.extend(replicas.map(|addr| MasterLine::KnownReplica { host: host(addr), port: addr.port.into() }));
     lines.extend(sentinels.iter().map(|(id, addr)| MasterLine::KnownSentinel {
         host: host(addr),
         port: addr.port.into(),

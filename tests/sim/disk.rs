@@ -58,7 +58,8 @@ impl Image {
     }
 
     /// The state with its lists in order, as lines of replicas and peers take each other's places in the file, and with
-    /// addresses for names: where names are not announced, the file keeps what they were looked up to.
+    /// addresses for names: where names are not announced, the file keeps what they were looked up to. A replica that is
+    /// known under two addresses is one.
     pub fn sorted(&self) -> (Epoch, BTreeMap<MasterName, MasterRecord>) {
         let mut records = self.records.clone();
         for record in records.values_mut() {
@@ -66,6 +67,8 @@ impl Image {
                 *addr = Addr::new(&true_ip(&addr.host), addr.port);
             }
             record.replicas.sort();
+            record.replicas.dedup();
+            record.replicas.retain(|addr| *addr != record.addr);
             record.sentinels.sort();
         }
         (self.epoch, records)

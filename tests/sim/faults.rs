@@ -44,7 +44,7 @@ pub enum Fault {
     Operate,
     /// A server runs a script that does not end.
     Busy,
-    /// Names cannot be looked up, or not in time, or mean something else.
+    /// Names cannot be looked up, or not in time, or mean an address where nobody is.
     Dns,
 }
 
@@ -279,21 +279,18 @@ impl World {
         self.sh.push(self.sh.now + length, Event::Undo(Undo::EndScript(server)));
     }
 
-    /// A lie is only told where names, not addresses, are announced: an address that is looked up wrong and announced is
-    /// the resolver's word against the group's. It names another member of the group, as a stale record would.
+    /// Stale addresses only come where names are announced: a Sentinel that announces an address has it from the resolver,
+    /// and the group believes it.
     fn strike_dns(&mut self) {
-        let members = self.swarm.groups[0] + 1;
         let announced = self.swarm.names == Names::Announced;
         let rng = self.sh.rng.fault(Fault::Dns);
         let length = rng.random_range(500..15_000) * MS;
-        let (kind, member) = (rng.random_range(0..3), rng.random_range(0..members));
-        self.sh.dns = match kind {
+        self.sh.dns = match rng.random_range(0..3) {
             0 => Dns::Fails,
-            1 if announced => Dns::Lies { members, server: member },
+            1 if announced => Dns::Stale,
             _ => Dns::Hangs(self.sh.now + length),
         };
         let dns = self.sh.dns;
-        self.sh.checkers.facts.lied |= matches!(dns, Dns::Lies { .. });
         self.sh.trace.note(self.sh.now, || format!("{dns:?} for {} ms", length / MS));
         self.sh.push(self.sh.now + length, Event::Undo(Undo::MendDns));
     }

@@ -124,7 +124,7 @@ impl Net {
 }
 
 impl Shared {
-    /// A Sentinel's machine connects.
+    /// A Sentinel's machine connects. To a host that there is not, it waits for an answer for ever.
     pub fn connect(&mut self, client: Host, who: Who, link: LinkId, channel: Channel, server: Host) -> ConnId {
         let id = self.net.conns.len();
         self.net.conns.push(Conn {
@@ -136,7 +136,7 @@ impl Shared {
             open: false,
             client_gone: false,
             server_gone: false,
-            swallowed: false,
+            swallowed: server >= self.net.hosts(),
             waiting: Vec::new(),
             held_asks: VecDeque::new(),
             held_tells: VecDeque::new(),

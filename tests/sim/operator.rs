@@ -44,8 +44,13 @@ impl World {
         self.nodes[node].happen(&mut self.sh, Happening::Administer(group, request));
     }
 
-    /// An operator has a master monitored again, at the address that the newest configuration names.
+    /// An operator has a master monitored again, at the address that the newest configuration names, until it is: a
+    /// Sentinel that dies before it has answered may not know of it.
     pub fn monitor_again(&mut self, node: Host, group: usize) {
+        if self.nodes[node].view(group).is_some() {
+            return;
+        }
+        self.sh.push(self.sh.now + 1_000 * MS, Event::Undo(Undo::Monitor { node, group }));
         let views = self.nodes.iter().filter_map(|node| node.view(group));
         let newest = views.max_by_key(|view| view.config_epoch);
         let newest = newest.map(|view| (view.current_host.clone(), view.current_port));
@@ -53,7 +58,6 @@ impl World {
         let is_master = |server: &&Server| server.group == group && server.upstream.is_none();
         let found = || self.servers.iter().find(is_master).map(|server| (server.ip.clone(), server.port));
         let (Some((host, port)), true) = (newest.or_else(found), self.nodes[node].is_awake()) else {
-            self.sh.push(self.sh.now + 1_000 * MS, Event::Undo(Undo::Monitor { node, group }));
             return;
         };
         self.sh.trace.note(self.sh.now, || format!("operator has n{node} monitor m{group} at {host}"));

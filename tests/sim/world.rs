@@ -376,8 +376,9 @@ impl World {
             }
             Event::Forget(conn) => {
                 let server = self.sh.net.conns[conn].server;
-                if let Some(server) = server.checked_sub(sentinels) {
-                    self.servers[server].forget(conn);
+                let server = server.checked_sub(sentinels).and_then(|server| self.servers.get_mut(server));
+                if let Some(server) = server {
+                    server.forget(conn);
                 }
             }
             Event::Node { node, incarnation, happening } => {

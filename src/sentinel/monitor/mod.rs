@@ -40,7 +40,7 @@ use echo::Echo;
 use failover::{Failover, FailoverState};
 use hello::Hello;
 use instance::{Replica, ReplicaKey, Role, Sentinel, Server, ServerId};
-use names::{Names, distinct};
+use names::Names;
 use reconf::reconf_gives_up_at;
 use record::{MasterRecord, MasterSpec};
 use vote::Ledger;
@@ -333,15 +333,12 @@ impl Monitor {
         // The old master takes the promoted replica's place in the list.
         let replicas = self.replicas.values().map(|replica| &replica.server.addr);
         let replicas = replicas.map(|addr| if Some(addr) == promoted { &self.master.addr } else { addr });
-        let addr = promoted.unwrap_or(&self.master.addr);
-        // Two lines with one address would make a file that nobody loads.
-        let replicas = distinct(addr, replicas);
         MasterRecord {
             spec: self.spec.clone(),
-            addr: addr.clone(),
+            addr: promoted.unwrap_or(&self.master.addr).clone(),
             config_epoch,
             leader_epoch: self.ledger.leader_epoch(),
-            replicas: replicas.into_iter().cloned().collect(),
+            replicas: replicas.cloned().collect(),
             sentinels: self.sentinels.iter().map(|(id, sentinel)| (id.clone(), sentinel.addr.clone())).collect(),
         }
     }

@@ -128,7 +128,7 @@ impl Monitor {
 
 /// Those of the replicas' addresses that are neither the master's nor another one's, as far as it is known what names mean.
 /// A literal address is kept before a name.
-pub(super) fn distinct<'a>(master: &Addr, replicas: impl Iterator<Item = &'a Addr>) -> Vec<&'a Addr> {
+fn distinct<'a>(master: &Addr, replicas: impl Iterator<Item = &'a Addr>) -> Vec<&'a Addr> {
     let mut addrs: Vec<&Addr> = replicas.collect();
     addrs.sort_by_key(|addr| addr.is_named());
     let mut kept: Vec<&Addr> = Vec::new();

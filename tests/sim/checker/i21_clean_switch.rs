@@ -13,7 +13,7 @@ impl Checker for CleanSwitch {
         "I21: a switch leaves nothing behind"
     }
 
-    fn see(&mut self, seen: &Observation<'_>, facts: &Facts) -> Result<(), String> {
+    fn see(&mut self, seen: &Observation<'_>, _facts: &Facts) -> Result<(), String> {
         let Observation::Emitted { node, event, view: Some(view), .. } = seen else { return Ok(()) };
         if event.kind != EventKind::SwitchMaster {
             return Ok(());
@@ -23,7 +23,7 @@ impl Checker for CleanSwitch {
             return Err(format!("n{node}: {event} has not five words"));
         };
         // Of two switches in one step only the last is shown.
-        if view.instance.host != *new || facts.lied {
+        if view.instance.host != *new {
             return Ok(());
         }
         let is_marked = |flags: &str| flags.contains("promoted") || flags.contains("reconf");

@@ -247,9 +247,6 @@ pub struct Facts {
     pub now: u64,
     /// What the world was told.
     pub limits: Limits,
-    /// A resolver has lied. From then on one server may go by two addresses and two by one, for everybody who looks; rules
-    /// that tell servers apart by address say nothing. Votes, epochs and the end of all troubles do not depend on it.
-    pub lied: bool,
     /// Ids of the Sentinels.
     pub ids: Vec<RunId>,
     /// Number of voters and quorum by node and master.
@@ -271,7 +268,6 @@ impl Facts {
         Facts {
             now: 0,
             limits: Limits::default(),
-            lied: false,
             ids,
             voters: BTreeMap::new(),
             attempts: BTreeMap::new(),

@@ -23,7 +23,7 @@ impl Checker for Reads {
             Observation::Removed { node, master } => {
                 self.0.remove(&(*node, *master));
             }
-            Observation::Emitted { node, master, event, view: Some(view), .. } if !facts.lied => {
+            Observation::Emitted { node, master, event, view: Some(view), .. } => {
                 let key = (*node, *master);
                 if event.kind == EventKind::SwitchMaster {
                     let told = event.payload.split(' ').nth(3).unwrap_or_default();

@@ -70,7 +70,7 @@ impl Node {
             Command::ReplicaofNoOne => {
                 let conn = self.process().links.get(&(Who::Monitor(master), link)).copied();
                 let host = conn.map(|conn| sh.net.conns[conn].server);
-                let priority = host.map_or(100, |host| sh.priorities[host - sh.sentinels]);
+                let priority = host.and_then(|host| sh.priorities.get(host - sh.sentinels)).map_or(100, |known| *known);
                 sh.see(&Observation::PromotionSent { node, master, priority });
             }
             Command::PublishHello(payload) => self.see_hello(sh, master, payload),
