@@ -2,7 +2,8 @@
 # Puts the client libraries that tests/clients runs into the folder given (target/clients), each in the one version
 # that is named here: redis-py in an environment of its own, ioredis and node-redis beside each other. Python is
 # needed: where its venv is missing, and this is root on a machine with apt, it installs Debian's package. Without node
-# the two libraries for it are left out, and so are their tests. What is there already is not touched.
+# the two libraries for it are left out, and so are their tests; without apt, redis_exporter is, which is unpacked from
+# Debian's package and not installed. What is there already is not touched.
 set -eu
 dir=${1:-target/clients}
 python='redis==8.1.0'
@@ -37,4 +38,13 @@ elif ! has "$dir/node.installed" "$node"; then
     # shellcheck disable=SC2086 -- two words for two packages
     npm install --silent --no-save --no-package-lock --no-audit --no-fund --prefix "$dir" $node >&2
     echo "$node" >"$dir/node.installed"
+fi
+
+if command -v apt-get >/dev/null && [ ! -x "$dir/redis_exporter" ]; then
+    work=$(mktemp -d)
+    (cd "$work" && { apt-get download -qq prometheus-redis-exporter || { apt-get update -qq &&
+        apt-get download -qq prometheus-redis-exporter; }; } && dpkg -x ./*.deb .) >/dev/null 2>&1 ||
+        { echo "prometheus-redis-exporter could not be fetched" >&2; exit 1; }
+    mv "$work/usr/bin/prometheus-redis-exporter" "$dir/redis_exporter"
+    rm -r "$work"
 fi

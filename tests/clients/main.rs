@@ -13,6 +13,7 @@
 //!
 //! Its key is its name. `tests/clients.sh` installs the libraries.
 
+mod exporter;
 mod rust;
 mod script;
 #[path = "../support/mod.rs"]

@@ -56,7 +56,7 @@ fn script(file: &str) -> PathBuf {
 
 /// What tests/clients.sh has installed: in `CLIENTS_DIR`, else in `target/clients`. A client that cannot run proves
 /// nothing, so a missing one ends the run.
-fn installed(name: &str) -> PathBuf {
+pub(crate) fn installed(name: &str) -> PathBuf {
     let linked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients");
     let path = std::env::var_os("CLIENTS_DIR").map_or(linked, PathBuf::from).join(name);
     assert!(path.exists(), "{} was not found: run tests/clients.sh once", path.display());
