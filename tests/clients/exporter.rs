@@ -1,4 +1,4 @@
-//! redis_exporter beside a Sentinel: it reads INFO, MASTERS, SENTINELS, SLAVES and CKQUORUM, and what it makes of ours is
+//! `redis_exporter` beside a Sentinel: it reads INFO, MASTERS, SENTINELS, SLAVES and CKQUORUM, and what it makes of ours is
 //! what it makes of stock's.
 
 use std::collections::BTreeSet;
