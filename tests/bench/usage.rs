@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-/// Of a tick in /proc; Linux tells programs 100 a second on every machine.
-const TICK: Duration = Duration::from_millis(10);
-
-/// What all threads of `pid` have used so far, in the program and in the kernel. Exact to a tick or two.
+/// What all threads of `pid` that still run have used so far, in the program and in the kernel. The same time as in
+/// /proc/PID/stat, but exact to nanoseconds instead of a hundredth of a second.
 pub(crate) fn of(pid: u32) -> Duration {
-    let path = format!("/proc/{pid}/stat");
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    // The second field is the name in brackets, and may have blanks in it; utime and stime are the 14th and the 15th.
-    let (_, fields) = text.rsplit_once(')').expect("a name in brackets");
-    let ticks = |field: &str| field.parse::<u32>().expect("a number of ticks");
-    fields.split_whitespace().skip(11).take(2).map(|field| TICK * ticks(field)).sum()
+    let path = format!("/proc/{pid}/task");
+    let threads = std::fs::read_dir(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    threads.map(|thread| used(&thread.expect("threads can be listed").path().join("schedstat"))).sum()
+}
+
+/// The first of three numbers: time on a processor. 0 for a thread that has just ended.
+fn used(schedstat: &std::path::Path) -> Duration {
+    let text = std::fs::read_to_string(schedstat).unwrap_or_else(|_| "0".to_owned());
+    let nanoseconds = text.split_whitespace().next().and_then(|number| number.parse().ok());
+    Duration::from_nanos(nanoseconds.expect("a number"))
 }
