@@ -130,9 +130,10 @@ impl Scanner {
 
     /// Reads `*<count>`.
     fn count(&mut self, buffer: &mut BytesMut, trust: Trust) -> Result<Option<usize>, RequestError> {
-        let Some(line) = self.header(buffer, RequestError::TooBigCount)? else { return Ok(None) };
-        let count = parse_strict(&line[1..]).filter(|count| *count <= i64::from(i32::MAX));
+        let Some(end) = self.header(buffer, RequestError::TooBigCount)? else { return Ok(None) };
+        let count = parse_strict(&buffer[1..end]).filter(|count| *count <= i64::from(i32::MAX));
         let count = count.ok_or(RequestError::InvalidCount)?;
+        buffer.advance(end + 2);
         if count > MAX_STRANGER_WORDS && trust == Trust::Stranger {
             return Err(RequestError::StrangerCount);
         }
@@ -144,7 +145,8 @@ impl Scanner {
         let length = if let Some(length) = self.length {
             length
         } else {
-            let Some(line) = self.header(buffer, RequestError::TooBigBulkCount)? else { return Ok(None) };
+            let Some(end) = self.header(buffer, RequestError::TooBigBulkCount)? else { return Ok(None) };
+            let line = &buffer[..end];
             match line.first() {
                 Some(b'$') => {}
                 Some(other) => return Err(RequestError::ExpectedBulk(*other)),
@@ -152,6 +154,7 @@ impl Scanner {
             }
             let length = parse_strict(&line[1..]).filter(|length| (0..=self.max_bulk).contains(length));
             let length = length.ok_or(RequestError::InvalidLength)?;
+            buffer.advance(end + 2);
             if length > MAX_STRANGER_BULK && trust == Trust::Stranger {
                 return Err(RequestError::StrangerLength);
             }
@@ -166,16 +169,15 @@ impl Scanner {
         Ok(Some(word))
     }
 
-    /// Takes a line that ends in CR and one more byte, without them.
-    fn header(&mut self, buffer: &mut BytesMut, too_big: RequestError) -> Result<Option<BytesMut>, RequestError> {
+    /// Where the line at the front ends, once its CR and one more byte are there. It is read in place: a part that is
+    /// taken out of the buffer costs more than all else that is done with a header.
+    fn header(&mut self, buffer: &[u8], too_big: RequestError) -> Result<Option<usize>, RequestError> {
         let Some(end) = self.find(buffer, b'\r', too_big)? else { return Ok(None) };
         if buffer.len() < end + 2 {
             self.searched = end;
             return Ok(None);
         }
-        let line = buffer.split_to(end);
-        buffer.advance(2);
-        Ok(Some(line))
+        Ok(Some(end))
     }
 
     fn inline(&mut self, buffer: &mut BytesMut) -> Result<Option<Vec<Bytes>>, RequestError> {
