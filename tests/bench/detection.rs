@@ -94,7 +94,7 @@ impl Scene {
         let again = Instant::now();
         self.server.start_again();
         wait_until(seconds(30), "-sdown", || events.find(again, "-sdown master mymaster").is_some());
-        // A PONG that is older than the next kill has something to be measured from.
+        // Both of its links are open: the next kill meets what a kill meets in daily life.
         wait_until(seconds(30), "the master is up", || self.is_up());
         (down.at - killed).as_secs_f64() * 1e3
     }
