@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 
 use rand::RngExt;
 use sentineld::sentinel::id::Epoch;
+use sentineld::sentinel::io::AdminRequest;
+use sentineld::sentinel::monitor::view::MasterView;
 use sentineld::sentinel::policy::Election;
 
 use crate::dns::true_ip;
@@ -27,6 +29,7 @@ impl World {
             self.undo(undo);
         }
         self.sh.trace.note(self.sh.now, || "all faults end".to_owned());
+        self.repeat_forced()?;
         self.demand_agreement("agreement")?;
         let group = self.swarm.seed as usize % self.swarm.groups.len();
         if self.sh.rng.heal.random_bool(0.5)
@@ -41,6 +44,29 @@ impl World {
             self.demand_agreement("failover")?;
         }
         Ok(())
+    }
+
+    /// A failover that an operator forces asks nobody, so its epoch may be another one's, too, and neither of two addresses is
+    /// newer then (failover.md I9 excepts it, and stock has it as well). The operator sees that and asks again.
+    fn repeat_forced(&mut self) -> Result<(), Violation> {
+        const TRIES: usize = 5;
+        if self.sh.stats.forced == 0 {
+            return Ok(());
+        }
+        for _ in 0..TRIES {
+            self.run_for(10_000 * MS)?;
+            let Some(group) = (0..self.swarm.groups.len()).find(|group| self.epochs_collide(*group)) else { break };
+            self.administer(0, group, AdminRequest::Failover);
+        }
+        Ok(())
+    }
+
+    fn epochs_collide(&self, group: usize) -> bool {
+        let views = || self.nodes.iter().filter_map(|node| node.view(group));
+        let collide = |one: &MasterView, other: &MasterView| {
+            one.config_epoch == other.config_epoch && true_ip(&one.current_host) != true_ip(&other.current_host)
+        };
+        views().any(|one| views().any(|other| collide(one, other)))
     }
 
     /// In some worlds as many Sentinels die for good as the others can do without.
