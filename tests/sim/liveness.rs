@@ -29,7 +29,7 @@ impl World {
             self.undo(undo);
         }
         self.sh.trace.note(self.sh.now, || "all faults end".to_owned());
-        self.repeat_forced()?;
+        self.resolve_collisions()?;
         self.demand_agreement("agreement")?;
         let group = self.swarm.seed as usize % self.swarm.groups.len();
         if self.sh.rng.heal.random_bool(0.5)
@@ -46,11 +46,12 @@ impl World {
         Ok(())
     }
 
-    /// A failover that an operator forces asks nobody, so its epoch may be another one's, too, and neither of two addresses is
-    /// newer then (failover.md I9 excepts it, and stock has it as well). The operator sees that and asks again.
-    fn repeat_forced(&mut self) -> Result<(), Violation> {
+    /// A failover that an operator forces asks nobody, so its epoch may be another one's, too; and a stock leader may take a
+    /// newer epoch without its address (R7). Neither of two addresses is newer then, for ever
+    /// (failover.md I9 excepts it). An operator sees that, and asks for a failover, which is newer than both.
+    fn resolve_collisions(&mut self) -> Result<(), Violation> {
         const TRIES: usize = 5;
-        if self.sh.stats.forced == 0 {
+        if self.sh.stats.forced == 0 && self.swarm.stock == 0 {
             return Ok(());
         }
         for _ in 0..TRIES {
