@@ -109,7 +109,7 @@ pub fn master(record: &MasterRecord, node: &NodeSettings) -> Fragment {
     lines.push(MasterLine::ConfigEpoch(*config_epoch));
     lines.push(MasterLine::LeaderEpoch(*leader_epoch));
     // A replica whose name could not be looked up may be here twice. Nobody loads a file with two lines for one address.
-    let mut written = BTreeSet::from([(host(addr), addr.port)]);
+    let mut written = BTreeSet::new();
     let replicas = replicas.iter().filter(|addr| written.insert((host(addr), addr.port)));
     lines.extend(replicas.map(|addr| MasterLine::KnownReplica { host: host(addr), port: addr.port.into() }));
     lines.extend(sentinels.iter().map(|(id, addr)| MasterLine::KnownSentinel {
@@ -132,4 +132,34 @@ fn collect(lines: impl IntoIterator<Item = (SentinelLine, Wanted)>) -> Fragment 
         Some(Produced { wanted, ..Produced::always(text) })
     });
     Fragment::new(produced.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sentinel::id::{Epoch, MasterName, RunId};
+    use crate::sentinel::monitor::record::MasterSpec;
+
+    /// A name that was looked up late is the address that is known already.
+    #[test]
+    fn an_address_has_one_line() {
+        let mut node = NodeSettings::new(RunId::from("me"));
+        let named = Addr { ip: "10.0.0.2".parse().ok(), ..Addr::new("replica.example", 6379) };
+        let record = MasterRecord {
+            spec: MasterSpec::new(MasterName::from("m"), 2, &Periods::default()),
+            addr: Addr::new("10.0.0.1", 6379),
+            config_epoch: Epoch(0),
+            leader_epoch: Epoch(0),
+            replicas: vec![named, Addr::new("10.0.0.2", 6379), Addr::new("10.0.0.2", 6380)],
+            sentinels: Vec::new(),
+        };
+        let replicas = |node: &NodeSettings| -> Vec<String> {
+            let lines = master(&record, node).lines().to_vec();
+            let texts = lines.into_iter().map(|line| String::from_utf8(line.text).expect("text"));
+            texts.filter_map(|text| text.strip_prefix("sentinel known-replica m ").map(str::to_owned)).collect()
+        };
+        assert_eq!(replicas(&node), ["10.0.0.2 6379", "10.0.0.2 6380"]);
+        node.announce_hostnames = true;
+        assert_eq!(replicas(&node), ["replica.example 6379", "10.0.0.2 6379", "10.0.0.2 6380"]);
+    }
 }

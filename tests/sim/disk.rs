@@ -68,7 +68,6 @@ impl Image {
             }
             record.replicas.sort();
             record.replicas.dedup();
-            record.replicas.retain(|addr| *addr != record.addr);
             record.sentinels.sort();
         }
         (self.epoch, records)
