@@ -1,12 +1,12 @@
 //! I20: the link to a peer serves all masters that know it; what happens to one master never takes it from another.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{Checker, Facts, Observation};
 
 /// Ids of the peers that readers see, by node and master.
 #[derive(Debug, Default)]
-pub struct SharedLinks(BTreeMap<(usize, usize), BTreeSet<String>>);
+pub struct SharedLinks(BTreeMap<(usize, usize), Vec<String>>);
 
 impl Checker for SharedLinks {
     fn rule(&self) -> &'static str {
@@ -20,11 +20,15 @@ impl Checker for SharedLinks {
                 self.0.remove(&(*node, *master));
             }
             Observation::Published { node, master, view, .. } => {
-                let peers = view.sentinels.iter().map(|peer| peer.instance.name.clone()).collect();
-                self.0.insert((*node, *master), peers);
+                let known = self.0.entry((*node, *master)).or_default();
+                let peers = || view.sentinels.iter().map(|peer| &peer.instance.name);
+                if !peers().eq(known.iter()) {
+                    *known = peers().cloned().collect();
+                }
             }
             Observation::PeerDropped { node, peer } => {
-                let user = self.0.iter().find(|((owner, _), peers)| owner == node && peers.contains(peer.as_str()));
+                let mut of_node = self.0.iter().filter(|((owner, _), _)| owner == node);
+                let user = of_node.find(|(_, peers)| peers.iter().any(|known| known == peer.as_str()));
                 if let Some(((_, master), _)) = user {
                     return Err(format!("n{node} closes its link to {peer}, which m{master} still needs"));
                 }
