@@ -70,13 +70,14 @@ impl World {
         views().any(|one| views().any(|other| collide(one, other)))
     }
 
-    /// In some worlds as many Sentinels die for good as the others can do without.
+    /// In some worlds as many Sentinels die for good as the others can do without. Not beside stock: what is left might be
+    /// stock alone, and promises nothing.
     fn lose_a_minority(&mut self) {
         let groups = 0..self.swarm.groups.len();
         let quorums = groups.flat_map(|group| self.nodes.iter().filter_map(move |node| node.view(group)));
         let quorum = quorums.map(|view| view.quorum as usize).max().unwrap_or(1);
         let spare = self.nodes.len() - quorum.max(self.nodes.len() / 2 + 1);
-        if !self.sh.rng.heal.random_bool(0.5) {
+        if !self.sh.rng.heal.random_bool(0.5) || self.swarm.stock > 0 {
             return;
         }
         for node in 0..spare {

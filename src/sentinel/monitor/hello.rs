@@ -149,8 +149,8 @@ impl Monitor {
         self.config_epoch = hello.config_epoch;
         if self.master.addr.same_as(&master) {
             // From now on by the name under which everybody knows it: ours may come to mean another server.
-            self.master.addr = master;
             self.abort_overtaken(env, out);
+            self.rename_master(master, env, out);
             self.persist(env, out);
         } else {
             self.follow_config(self.describe_sentinel(&hello.id, env), master, env, out);

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use super::Monitor;
 use super::connect::close_links;
 use super::failover::FailoverState;
-use super::instance::{Server, ServerId};
+use super::instance::{ReplicaKey, Server, ServerId};
 use crate::sentinel::Env;
 use crate::sentinel::addr::Addr;
 use crate::sentinel::event::Level;
@@ -115,13 +115,28 @@ impl Monitor {
         let kept = distinct(&self.master.addr, self.replicas.values().map(|replica| &replica.server.addr));
         let kept: Vec<Addr> = kept.into_iter().cloned().collect();
         let doubles = self.keys_where(|replica| !kept.contains(&replica.server.addr));
-        for key in &doubles {
+        if !doubles.is_empty() {
+            self.forget_replicas(&doubles, env, out);
+            self.persist(env, out);
+        }
+    }
+
+    /// The master goes by another host for the same address. A replica with that host was the master all along.
+    pub(super) fn rename_master(&mut self, addr: Addr, env: &Env<'_>, out: &mut Outbox) {
+        if self.master.addr.host != addr.host {
+            let is_it = |known: &Addr| known.port == addr.port && known.host == addr.host;
+            let mut doubles = self.keys_where(|replica| is_it(&replica.server.addr));
+            doubles.retain(|key| self.promoted() != Some(key));
+            self.forget_replicas(&doubles, env, out);
+        }
+        self.master.addr = addr;
+    }
+
+    fn forget_replicas(&mut self, keys: &[ReplicaKey], env: &Env<'_>, out: &mut Outbox) {
+        for key in keys {
             if let Some(mut double) = self.replicas.remove(key) {
                 close_links(&mut double.server, env.now.mono, out);
             }
-        }
-        if !doubles.is_empty() {
-            self.persist(env, out);
         }
     }
 }
