@@ -107,3 +107,28 @@ fn an_overtaken_attempt_announces_nothing() {
     bench.run(10_000);
     assert!(bench.monitor.record().config_epoch >= Epoch(2));
 }
+
+/// failover.md 84: the newer configuration brings its own host for the same address, and a replica that had it was the
+/// master all along.
+#[test]
+fn a_newer_configuration_renames_the_master() {
+    let mut bench = Bench::with(|record, node| {
+        (node.resolve_hostnames, node.announce_hostnames) = (true, true);
+        record.replicas.push(Addr::new("redis.example", 6379));
+    });
+    bench.feed(Input::Resolved { host: "redis.example".into(), ip: "127.0.0.1".parse().ok() });
+    bench.feed(Input::Hello(Hello {
+        host: "127.0.0.1".to_owned(),
+        port: 26380,
+        id: RunId::from(PEER_A),
+        current_epoch: Epoch(3),
+        master: MasterName::from("mymaster"),
+        master_host: "redis.example".to_owned(),
+        master_port: 6379,
+        config_epoch: Epoch(3),
+    }));
+    let record = bench.monitor.record();
+    assert_eq!((&*record.addr.host, record.config_epoch), ("redis.example", Epoch(3)));
+    assert!(record.replicas.iter().all(|addr| &*addr.host != "redis.example"), "{:?}", record.replicas);
+    assert!(!bench.events().iter().any(|event| event.starts_with("+switch-master")), "it is where it was");
+}
