@@ -11,7 +11,7 @@ pub mod signals;
 
 use std::cell::RefCell;
 use std::fs;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::LocalSet;
 
 use crate::conf::daemon::{BufferLimit, DaemonSettings};
@@ -30,6 +30,7 @@ use crate::driver::SupervisorHandle;
 use crate::driver::clock::Clock;
 use crate::driver::process::Process;
 use crate::driver::resolver::Resolver;
+use crate::driver::script_runner::ScriptRunner;
 use crate::driver::supervisor::{self, Asker, Identity, Inlets, Supervisor};
 use crate::net::listen::Listener;
 use crate::publish::Publisher;
@@ -168,8 +169,9 @@ impl Daemon {
             let mut signals = Signals::install()?;
             let (stop, mut stops) = mpsc::channel(1);
             let disk = Arc::new(ConfFile::new(conf_file.to_owned()));
-            let Wired { mut supervisor, context, feed } =
-                wire(&loaded, clock, disk, serve.handle(), stop, Front { facts, limits, acl });
+            let Wired { mut supervisor, scripts, context, feed } =
+                wire(&loaded, clock, disk, serve.handle(), stop, Front { facts, limits, acl })?;
+            let scripts = tokio::task::spawn_local(scripts.run());
             for warning in &loaded.warnings {
                 log(Level::Warning, warning);
             }
@@ -180,6 +182,7 @@ impl Daemon {
             supervision.notify("READY=1\n");
             tokio::select! {
                 () = supervisor.run() => unreachable!("the supervisor runs for ever"),
+                ended = scripts => panic!("scripts are no longer run: {ended:?}"),
                 ended = serving => panic!("client connections are no longer served: {ended:?}"),
                 asker = stops.recv() => Ok(End::Requested(asker)),
                 end = end_by_signal(&mut signals) => Ok::<End, StartError>(end),
@@ -221,6 +224,7 @@ struct Front {
 /// The parts of a process that is ready to run.
 struct Wired {
     supervisor: Supervisor,
+    scripts: ScriptRunner,
     context: Arc<Context>,
     feed: Feed,
 }
@@ -233,7 +237,7 @@ fn wire(
     serve: &Handle,
     stop: mpsc::Sender<Asker>,
     front: Front,
-) -> Wired {
+) -> io::Result<Wired> {
     let Front { facts, limits, acl } = front;
     let (hub_sender, hub, feed) = server::pubsub::hub();
     let (request_sender, requests) = mpsc::channel(supervisor::REQUESTS);
@@ -255,6 +259,8 @@ fn wire(
         notices: notice_sender,
         monitors: RefCell::default(),
         peers: RefCell::default(),
+        scripts: RefCell::default(),
+        script_submitted: Notify::new(),
         saves: RefCell::default(),
     });
     let context = Context {
@@ -273,7 +279,8 @@ fn wire(
         pause: Pause::default(),
     };
     let inlets = Inlets { requests, notices, acks, store: store_task };
-    Wired { supervisor: Supervisor::new(process, inlets, stop), context: Arc::new(context), feed }
+    let scripts = ScriptRunner::new(Rc::clone(&process))?;
+    Ok(Wired { supervisor: Supervisor::new(process, inlets, stop), scripts, context: Arc::new(context), feed })
 }
 
 fn limits_of(settings: &DaemonSettings, max_clients: u64) -> Limits {

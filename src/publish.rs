@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use crate::driver::MonitorMessage;
 use crate::sentinel::id::MasterName;
 use crate::sentinel::monitor::view::{InstanceView, MasterView};
+use crate::sentinel::scripts::PendingScript;
 
 /// Answers to the hottest question and the route to the master behind an address.
 #[derive(Debug, Default, Clone)]
@@ -55,6 +56,8 @@ pub struct Reader {
     pub book: watch::Receiver<Arc<AddressBook>>,
     /// Changes with MONITOR and REMOVE.
     pub directory: watch::Receiver<Arc<Directory>>,
+    /// Scripts that wait or run, oldest first.
+    pub scripts: watch::Receiver<Arc<[PendingScript]>>,
 }
 
 /// Writing side. One a process.
@@ -62,18 +65,23 @@ pub struct Reader {
 pub struct Publisher {
     book: watch::Sender<Arc<AddressBook>>,
     directory: watch::Sender<Arc<Directory>>,
+    scripts: watch::Sender<Arc<[PendingScript]>>,
 }
 
 impl Default for Publisher {
     fn default() -> Self {
-        Publisher { book: watch::channel(Arc::default()).0, directory: watch::channel(Arc::default()).0 }
+        Publisher {
+            book: watch::channel(Arc::default()).0,
+            directory: watch::channel(Arc::default()).0,
+            scripts: watch::channel(Arc::default()).0,
+        }
     }
 }
 
 impl Publisher {
     /// A reading side.
     pub fn reader(&self) -> Reader {
-        Reader { book: self.book.subscribe(), directory: self.directory.subscribe() }
+        Reader { book: self.book.subscribe(), directory: self.directory.subscribe(), scripts: self.scripts.subscribe() }
     }
 
     /// Adds a master, or replaces it.
@@ -95,6 +103,11 @@ impl Publisher {
             book.replies.remove(name);
             book.forget_addresses_of(name);
         });
+    }
+
+    /// Shows the scripts that wait or run.
+    pub fn show_scripts(&self, jobs: &[PendingScript]) {
+        self.scripts.send_replace(Arc::from(jobs));
     }
 
     /// Enters the addresses of a view into the book, if they changed.

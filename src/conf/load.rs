@@ -304,10 +304,7 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    fn warnings(&self, users: &UserSource, masters: &[MasterRecord]) -> Vec<String> {
-        let scripts = |record: &MasterRecord| {
-            record.spec.notification_script.is_some() || record.spec.client_reconfig_script.is_some()
-        };
+    fn warnings(&self, users: &UserSource) -> Vec<String> {
         let mut warnings = Vec::new();
         if let Some(password) = &self.requirepass
             && users.overrides(&password.0)
@@ -317,10 +314,6 @@ impl<'a> Loader<'a> {
                  file says otherwise. Remove that line to use requirepass."
                     .to_owned(),
             );
-        }
-        for record in masters.iter().filter(|record| scripts(record)) {
-            let name = &record.spec.name;
-            warnings.push(format!("WARNING: this build runs no scripts; those of master {name} are kept."));
         }
         warnings
     }
@@ -347,7 +340,7 @@ impl<'a> Loader<'a> {
             image.set_master(master.clone());
         }
         Loaded {
-            warnings: self.warnings(&users, &state.masters),
+            warnings: self.warnings(&users),
             users,
             node: state.node,
             myid: state.myid,

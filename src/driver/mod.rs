@@ -6,6 +6,7 @@ pub mod peer_task;
 pub mod pipe;
 pub mod process;
 pub mod resolver;
+pub mod script_runner;
 pub mod supervisor;
 
 use std::time::{Duration, Instant};

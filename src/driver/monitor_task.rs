@@ -173,6 +173,7 @@ impl MonitorTask {
                 self.view.send_replace(Arc::from(view));
             }
             Output::Emit(event) => process.emit(&event),
+            Output::Script(job) => process.run_script(job),
             Output::Log(level, text) => log(level, &text),
             Output::NextFailoverDelay { until } => {
                 let date = log::ctime(until);

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::MonitorMessage;
 use super::clock::Clock;
@@ -19,6 +19,7 @@ use crate::sentinel::id::{MasterName, Rev, RunId};
 use crate::sentinel::monitor::record::MasterRecord;
 use crate::sentinel::node::NodeNotice;
 use crate::sentinel::peer::PeerInput;
+use crate::sentinel::scripts::{ScriptJob, ScriptQueue};
 use crate::sentinel::tilt::TiltRegister;
 use crate::sentinel::{Env, NodeSettings};
 use crate::server::pubsub::HubSender;
@@ -55,6 +56,10 @@ pub struct Process {
     pub monitors: RefCell<BTreeMap<MasterName, mpsc::Sender<MonitorMessage>>>,
     /// Mailboxes of the peers.
     pub peers: RefCell<BTreeMap<RunId, mpsc::Sender<PeerInput>>>,
+    /// Scripts that wait or run.
+    pub scripts: RefCell<ScriptQueue>,
+    /// Wakes who runs them.
+    pub script_submitted: Notify,
     /// What each monitor has had saved.
     pub saves: RefCell<BTreeMap<MasterName, Saves>>,
 }
@@ -89,6 +94,20 @@ impl Process {
         log(event.kind.level(), &event.to_string());
         if event.is_published() {
             self.hub.publish(event);
+        }
+    }
+
+    /// Has a script run as soon as there is room.
+    pub fn run_script(&self, job: ScriptJob) {
+        self.scripts.borrow_mut().submit(job, self.clock.mono());
+        self.script_submitted.notify_one();
+    }
+
+    /// Logs an event of a master, tells its subscribers, and has the master's notification script run.
+    pub fn announce(&self, event: &Event, notification_script: Option<&String>) {
+        self.emit(event);
+        if let Some(job) = ScriptJob::notification(notification_script, event) {
+            self.run_script(job);
         }
     }
 

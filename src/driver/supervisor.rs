@@ -127,9 +127,7 @@ impl Supervisor {
         }
         log(Level::Warning, &format!("Sentinel ID is {}", self.process.settings().myid));
         for record in masters {
-            let announcement = self.announcement(&record);
-            self.begin(record);
-            self.process.emit(&announcement);
+            self.begin_and_announce(record);
         }
     }
 
@@ -201,7 +199,8 @@ impl Supervisor {
         if let Some(entry) = entry {
             let master = Arc::clone(&entry.view.borrow());
             let payload = format!("master {name} {} {}", master.instance.host, master.instance.port);
-            self.process.emit(&Event::new(EventKind::Unmonitor, payload));
+            let event = Event::new(EventKind::Unmonitor, payload);
+            self.process.announce(&event, master.notification_script.as_ref());
         }
         task.abort();
         self.process.publisher.remove(name);
@@ -261,11 +260,9 @@ impl Supervisor {
                 Some((record, asker)) => {
                     // Who is answered finds the master at once, and hears of it afterwards.
                     let answered = Answered { answer: answer_of(&result), after_event: self.process.hub.published() };
-                    let announcement = self.announcement(&record);
-                    self.begin(record);
-                    // An asker that has hung up needs no answer.
+                    // An asker that has hung up needs no answer. Nobody else runs before the master is there.
                     let _ = asker.send(answered);
-                    self.process.emit(&announcement);
+                    self.begin_and_announce(record);
                 }
                 None => self.tell_saved(&name, rev, &result).await,
             },
@@ -297,6 +294,13 @@ impl Supervisor {
         let host = addr.shown_host(&self.process.settings());
         let payload = format!("master {} {host} {} quorum {}", spec.name, addr.port, spec.quorum);
         Event::new(EventKind::Monitor, payload)
+    }
+
+    fn begin_and_announce(&mut self, record: MasterRecord) {
+        let announcement = self.announcement(&record);
+        let script = record.spec.notification_script.clone();
+        self.begin(record);
+        self.process.announce(&announcement, script.as_ref());
     }
 
     fn begin(&mut self, record: MasterRecord) {

@@ -86,6 +86,10 @@ event_kinds! {
     TiltExited "-tilt" Warning,
     CommandLinkReconnection "-cmd-link-reconnection" Debug,
     PubSubLinkReconnection "-pubsub-link-reconnection" Debug,
+    ScriptStarted "+script-child" Debug,
+    ScriptEnded "-script-child" Debug,
+    ScriptError "-script-error" Warning,
+    ScriptTimeout "-script-timeout" Warning,
 }
 
 /// One event.

@@ -18,6 +18,7 @@ use super::monitor::record::MasterRecord;
 use super::monitor::view::MasterView;
 use super::node::NodeNotice;
 use super::peer::LinkHealth;
+use super::scripts::ScriptJob;
 use super::time::{Millis, UnixMillis};
 
 /// Which of an instance's two connections.
@@ -189,6 +190,8 @@ pub enum Output {
     Publish(Box<MasterView>),
     /// Log and publish an event.
     Emit(Event),
+    /// Run a script.
+    Script(ScriptJob),
     /// Log a line that is not an event.
     Log(Level, String),
     /// Log that no failover starts before this time: `Next failover delay: I will not start a failover before <ctime>`,

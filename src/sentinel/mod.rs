@@ -17,6 +17,7 @@ pub mod monitor;
 pub mod node;
 pub mod peer;
 pub mod policy;
+pub mod scripts;
 pub mod tilt;
 pub mod time;
 

@@ -200,13 +200,14 @@ fn sentinel(snapshots: &Snapshots, out: &mut String) {
     let tilt = snapshots.context.tilt.since();
     let tilt_seconds = tilt.map_or(-1, |since| (snapshots.now().since(since) / 1_000) as i64);
     let flags = u8::from(settings.crash_after_election) | u8::from(settings.crash_after_promotion) << 1;
+    let scripts = snapshots.scripts();
     *out += "# Sentinel\r\n";
     lines! { out,
         "sentinel_masters": views.len(),
         "sentinel_tilt": u8::from(tilt.is_some()),
         "sentinel_tilt_since_seconds": tilt_seconds,
-        "sentinel_running_scripts": 0,
-        "sentinel_scripts_queue_length": 0,
+        "sentinel_running_scripts": scripts.iter().filter(|script| script.is_running()).count(),
+        "sentinel_scripts_queue_length": scripts.len(),
         "sentinel_simulate_failure_flags": flags,
     }
     for (index, view) in views.iter().enumerate() {

@@ -10,6 +10,7 @@ use crate::resp::reply::Value;
 use crate::sentinel::NodeSettings;
 use crate::sentinel::id::MasterName;
 use crate::sentinel::monitor::view::{MasterView, ServerView};
+use crate::sentinel::scripts::{PendingScript, ScriptState};
 use crate::sentinel::time::Millis;
 
 /// The reply to a name that no master has.
@@ -42,6 +43,10 @@ impl Snapshots {
 
     pub(crate) fn directory(&self) -> Arc<Directory> {
         self.reader.directory.borrow().clone()
+    }
+
+    pub(crate) fn scripts(&self) -> Arc<[PendingScript]> {
+        self.reader.scripts.borrow().clone()
     }
 
     pub(crate) fn settings(&self) -> Arc<NodeSettings> {
@@ -151,9 +156,25 @@ fn cached_info(server: &ServerView, master_was_polled: bool, now: Millis) -> Val
     Value::Array(vec![Value::Integer(age as i64), text])
 }
 
-/// `SENTINEL PENDING-SCRIPTS`. No script is ever run yet, so none is pending.
-pub(crate) fn pending_scripts(_snapshots: &mut Snapshots, _words: &[Bytes]) -> Value {
-    Value::Array(Vec::new())
+/// `SENTINEL PENDING-SCRIPTS`
+pub(crate) fn pending_scripts(snapshots: &mut Snapshots, _words: &[Bytes]) -> Value {
+    let now = snapshots.now();
+    Value::Array(snapshots.scripts().iter().map(|script| pending_script(script, now)).collect())
+}
+
+fn pending_script(script: &PendingScript, now: Millis) -> Value {
+    let (flags, pid, time) = match script.state {
+        ScriptState::Scheduled { at } => ("scheduled", 0, ("run-delay", at.since(now))),
+        ScriptState::Running { since, pid, .. } => ("running", pid.unwrap_or(0), ("run-time", now.since(since))),
+    };
+    let argv = script.job.argv.iter().map(|word| Value::text(word.as_str())).collect();
+    Value::Map(vec![
+        (Value::name("argv"), Value::Array(argv)),
+        (Value::name("flags"), Value::name(flags)),
+        (Value::name("pid"), Value::text(pid.to_string())),
+        (Value::name(time.0), Value::text(time.1.to_string())),
+        (Value::name("retry-num"), Value::text(script.runs.to_string())),
+    ])
 }
 
 /// `ROLE`

@@ -94,6 +94,8 @@ impl Rig {
             notices: notice_sender,
             monitors: RefCell::default(),
             peers: RefCell::default(),
+            scripts: RefCell::default(),
+            script_submitted: tokio::sync::Notify::new(),
             saves: RefCell::default(),
         });
         let inlets = Inlets { requests: requested, notices, acks, store: store_task };

@@ -11,6 +11,7 @@ mod masters;
 mod mixed;
 mod restart;
 mod rollback;
+mod scripts;
 mod start;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the demo uses some more of it")]

@@ -3,8 +3,8 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::process::{KilledAtEnd, Process};
-use crate::support::wait::{seconds, wait_for, wait_until};
+use crate::support::process::KilledAtEnd;
+use crate::support::wait::{seconds, wait_for};
 use crate::support::{Kind, ports};
 
 /// Only `sentineld` can fail here: stock does all of it, so this has no run against stock.
@@ -22,24 +22,6 @@ fn refuses_what_it_does_not_do() {
         assert_eq!(code.code(), Some(1), "{line}");
         let said = std::io::read_to_string(daemon.0.stderr.take().expect("a pipe")).expect("text");
         assert!(said.contains(&format!(">>> '{line}'")) && said.contains("This build"), "{line}: {said}");
-    }
-}
-
-#[test]
-fn names_scripts_that_it_does_not_run() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let lines =
-        ["notification-script", "client-reconfig-script"].map(|name| format!("sentinel {name} mymaster /bin/true"));
-    std::fs::write(folder.path().join("sentinel.conf"), text(&lines.join("\n"))).expect("the test folder is writable");
-    let process = Process::start("scripts", &Kind::Ours.program(), &["sentinel.conf"], folder.path());
-    let log = || std::fs::read_to_string(process.log()).expect("the log is there");
-    wait_until(seconds(5), "the log names what is not run", || {
-        log().lines().any(|line| line.contains("WARNING") && line.contains("scripts") && line.contains("mymaster"))
-    });
-    wait_until(seconds(5), "it runs", || log().contains("+monitor master mymaster"));
-    let conf = std::fs::read_to_string(folder.path().join("sentinel.conf")).expect("the file is there");
-    for line in lines {
-        assert!(conf.contains(&line), "{line} is kept: {conf}");
     }
 }
 

@@ -123,6 +123,7 @@ impl Printer {
                 let text = format!("Next failover delay: until {}.{:03}", from_start / 1_000, from_start % 1_000);
                 self.line(at, "log", &text);
             }
+            Output::Script(job) => self.line(at, "script", &job.argv.join(" ")),
             Output::Answer { with, .. } => self.line(at, "answer", &answer(with)),
             Output::Persist { rev, record } if self.shown.has("persist") => {
                 self.line(at, "persist", &format!("{} #{}  {}", master, rev.0, saved(record)));

@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) failover_timeout: u64,
     /// Variables in the environment of Sentinels.
     pub(crate) environment: Vec<(String, String)>,
+    /// More lines of their conf files.
+    pub(crate) lines: String,
 }
 
 impl Plan {
@@ -51,6 +53,7 @@ impl Plan {
             down_after,
             failover_timeout: 6000,
             environment: Vec::new(),
+            lines: String::new(),
         }
     }
 }
@@ -130,7 +133,7 @@ impl Cluster {
                 failover_timeout: plan.failover_timeout,
             };
             let watches = cluster.groups.iter().map(watch).collect::<Vec<_>>();
-            cluster.sentinels.push(Sentinel::start_in(plan.environment.clone(), kind, folder, &watches));
+            cluster.sentinels.push(Sentinel::start_in(plan.environment.clone(), kind, folder, &watches, &plan.lines));
         }
         cluster.wait_until_acquainted();
         cluster

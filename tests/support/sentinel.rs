@@ -57,22 +57,23 @@ pub(crate) struct Sentinel {
 impl Sentinel {
     /// Starts a new Sentinel in `folder` and waits until it answers.
     pub(crate) fn start(kind: Kind, folder: &Path, watches: &[Watch]) -> Sentinel {
-        Sentinel::start_in(Vec::new(), kind, folder, watches)
+        Sentinel::start_in(Vec::new(), kind, folder, watches, "")
     }
 
-    /// The same with some more variables in its environment.
+    /// The same with some more variables in its environment, and lines in its conf file.
     pub(crate) fn start_in(
         environment: Vec<(String, String)>,
         kind: Kind,
         folder: &Path,
         watches: &[Watch],
+        lines: &str,
     ) -> Sentinel {
         let port = ports::free();
         let home = folder.join(format!("sentinel-{port}"));
         std::fs::create_dir(&home).expect("the test folder is writable");
         let watches = watches.iter().map(Watch::conf).collect::<String>();
         let conf = home.join("sentinel.conf");
-        let text = format!("port {port}\nbind 127.0.0.1\ndir {}\n{watches}", home.display());
+        let text = format!("port {port}\nbind 127.0.0.1\ndir {}\n{watches}{lines}", home.display());
         std::fs::write(&conf, text).expect("the test folder is writable");
         let name = format!("sentinel-{port}");
         let process = Process::start_in(environment, &name, &kind.program(), &["sentinel.conf"], &home);
@@ -94,6 +95,11 @@ impl Sentinel {
         // The connection is closed without a reply.
         let _ = self.call(&["SHUTDOWN"]);
         assert!(self.process.wait(seconds(10)).success(), "SHUTDOWN ends with 0");
+    }
+
+    /// Its `dir`, with its conf file.
+    pub(crate) fn folder(&self) -> &Path {
+        self.conf.parent().expect("the conf file is in a folder")
     }
 
     /// One command on a connection of its own.

@@ -5,7 +5,7 @@ use super::failover::{Authority, FailoverState};
 use super::instance::{Role, Sentinel, Server, ServerId};
 use crate::sentinel::Env;
 use crate::sentinel::addr::Addr;
-use crate::sentinel::event::{Event, EventKind, Level};
+use crate::sentinel::event::{EventKind, Level};
 use crate::sentinel::id::{Epoch, ReplyToken, Rev, RunId};
 use crate::sentinel::io::{AdminRequest, Answer, Outbox, Output, SetOption, SpecChange};
 use crate::sentinel::node::NodeNotice;
@@ -154,7 +154,7 @@ impl Monitor {
                 if !vote_follows {
                     self.persist(env, out);
                 }
-                out.emit(Event::new(EventKind::NewEpoch, epoch.to_string()));
+                self.emit(EventKind::NewEpoch, epoch.to_string(), out);
             }
             self.cast_vote(candidate, epoch, env, out);
         }

@@ -5,7 +5,7 @@ use super::failover::FailoverState;
 use super::instance::{Role, Sentinel, ServerId};
 use crate::sentinel::Env;
 use crate::sentinel::command::Command;
-use crate::sentinel::event::{Event, EventKind, Level};
+use crate::sentinel::event::{EventKind, Level};
 use crate::sentinel::id::{Epoch, RunId};
 use crate::sentinel::io::{Outbox, Output, Reply, Tag};
 use crate::sentinel::link::is_due;
@@ -202,7 +202,7 @@ impl Monitor {
         if epoch > env.epoch.current() {
             env.epoch.observe(epoch);
             self.persist(env, out);
-            out.emit(Event::new(EventKind::NewEpoch, epoch.to_string()));
+            self.emit(EventKind::NewEpoch, epoch.to_string(), out);
         }
     }
 }

@@ -7,7 +7,7 @@ use super::failover::{Authority, FailoverState};
 use super::instance::ServerId;
 use super::vote::{Rival, Tally};
 use crate::sentinel::Env;
-use crate::sentinel::event::{Event, EventKind};
+use crate::sentinel::event::EventKind;
 use crate::sentinel::id::{Epoch, Rev, RunId};
 use crate::sentinel::io::{Outbox, Output};
 use crate::sentinel::policy::Election;
@@ -155,7 +155,7 @@ impl Monitor {
         self.failover.state = FailoverState::WaitStart { epoch, until: at + timeout };
         self.failover.authority = authority;
         self.failover.pace.hold(at, Hold::Full);
-        out.emit(Event::new(EventKind::NewEpoch, epoch.to_string()));
+        self.emit(EventKind::NewEpoch, epoch.to_string(), out);
         self.emit(EventKind::TryFailover, self.describe(&ServerId::Master, env), out);
         for sentinel in self.sentinels.values_mut() {
             sentinel.opinion.asked_at = None;

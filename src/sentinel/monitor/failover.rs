@@ -24,6 +24,7 @@ use crate::sentinel::id::{Epoch, LinkId, Rev};
 use crate::sentinel::io::{Outbox, Output};
 use crate::sentinel::link::is_due;
 use crate::sentinel::policy::StaleReplicaPromotion;
+use crate::sentinel::scripts::Part;
 use crate::sentinel::time::Millis;
 
 /// Where the failover of this master stands, if we lead one.
@@ -365,6 +366,7 @@ impl Monitor {
             out.push(Output::Exit);
         }
         self.emit(EventKind::StateReconfReplicas, self.describe(&ServerId::Master, env), out);
+        self.lead_clients(Part::Leader, &self.master.addr, self.current_addr(), env, out);
         self.announce_now(env.now.mono);
         self.demote_old_master(env, out);
         true

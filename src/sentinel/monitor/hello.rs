@@ -153,7 +153,7 @@ impl Monitor {
             self.rename_master(master, env, out);
             self.persist(env, out);
         } else {
-            self.follow_config(self.describe_sentinel(&hello.id, env), master, env, out);
+            self.follow_config(self.describe_sentinel(&hello.id, env), &master, env, out);
         }
         // Nobody hears of the newer configuration from us before it is on our disk (failover.md I5).
         self.announce_after = self.rev;

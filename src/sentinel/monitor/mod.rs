@@ -34,6 +34,7 @@ use super::event::{Event, EventKind, Level};
 use super::id::{Epoch, ReplyToken, Rev, RunId};
 use super::io::{Input, Outbox, Output, Tag};
 use super::policy::TiltMode;
+use super::scripts::{Part, ScriptJob};
 use super::tilt::TiltGuard;
 use super::time::Millis;
 use echo::Echo;
@@ -391,7 +392,21 @@ impl Monitor {
 
     fn emit(&mut self, kind: EventKind, payload: impl Into<String>, out: &mut Outbox) {
         self.dirty = true;
-        out.emit(Event::new(kind, payload));
+        let event = Event::new(kind, payload);
+        let script = ScriptJob::notification(self.spec.notification_script.as_ref(), &event);
+        out.emit(event);
+        if let Some(job) = script {
+            out.push(Output::Script(job));
+        }
+    }
+
+    /// Runs `client-reconfig-script`, if there is one: clients are to be led from one address to another.
+    fn lead_clients(&self, part: Part, from: &Addr, to: &Addr, env: &Env<'_>, out: &mut Outbox) {
+        if let Some(path) = &self.spec.client_reconfig_script {
+            let shown = |addr: &Addr| (addr.shown_host(env.node), addr.port);
+            let job = ScriptJob::client_reconfig(path, &self.spec.name, part, shown(from), shown(to));
+            out.push(Output::Script(job));
+        }
     }
 
     /// `<type> <name> <ip> <port>`, for a replica followed by ` @ <master> <ip> <port>`.

@@ -10,10 +10,11 @@ use super::instance::{HelloPace, Reconf, Replica, Role, Server, ServerId};
 use crate::sentinel::Env;
 use crate::sentinel::addr::Addr;
 use crate::sentinel::command::{ClientType, Command};
-use crate::sentinel::event::{Event, EventKind};
+use crate::sentinel::event::EventKind;
 use crate::sentinel::id::Epoch;
 use crate::sentinel::io::Outbox;
 use crate::sentinel::link::is_due;
+use crate::sentinel::scripts::Part;
 use crate::sentinel::time::Millis;
 
 /// The commands that give a server another master, or none: in one transaction, so that a server that lacks one of
@@ -160,13 +161,17 @@ impl Monitor {
     /// with the new address; the same epoch must never name the old one (failover.md I9). There is no `+failover-end`: a
     /// leader that adopts a newer configuration resets its master in stock, too, without a word about its failover.
     pub(super) fn settle_promotion(&mut self, env: &Env<'_>, out: &mut Outbox) {
-        let (epoch, promoted) = match &self.failover.state {
-            FailoverState::WaitPromotion { epoch, promoted, saving: Some(_), .. }
-            | FailoverState::ReconfReplicas { epoch, promoted, .. }
-            | FailoverState::UpdateConfig { epoch, promoted } => (*epoch, promoted),
+        let (epoch, promoted, announced) = match &self.failover.state {
+            FailoverState::WaitPromotion { epoch, promoted, saving: Some(_), .. } => (*epoch, promoted, false),
+            FailoverState::ReconfReplicas { epoch, promoted, .. } | FailoverState::UpdateConfig { epoch, promoted } => {
+                (*epoch, promoted, true)
+            }
             _ => return,
         };
         let Some(addr) = self.replicas.get(promoted).map(|replica| replica.server.addr.clone()) else { return };
+        if !announced {
+            self.lead_clients(Part::Leader, &self.master.addr, &addr, env, out);
+        }
         self.config_epoch = epoch;
         self.switch_to(addr, env, out);
         self.announce_after = self.rev;
@@ -241,8 +246,10 @@ impl Monitor {
     }
 
     /// `+config-update-from`, then the switch: a peer knows a newer configuration.
-    pub(super) fn follow_config(&mut self, from: String, addr: Addr, env: &Env<'_>, out: &mut Outbox) {
-        out.emit(Event::new(EventKind::ConfigUpdateFrom, from));
-        self.switch_to(addr, env, out);
+    pub(super) fn follow_config(&mut self, from: String, addr: &Addr, env: &Env<'_>, out: &mut Outbox) {
+        self.emit(EventKind::ConfigUpdateFrom, from, out);
+        let old = self.master.addr.clone();
+        self.switch_to(addr.clone(), env, out);
+        self.lead_clients(Part::Observer, &old, addr, env, out);
     }
 }

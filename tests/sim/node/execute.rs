@@ -60,7 +60,7 @@ impl Node {
                 sh.look_up(node, self.incarnation, master, host);
             }
             Output::WakeAt(at) => self.wake_at(sh, Who::Monitor(master), at),
-            Output::Log(..) | Output::NextFailoverDelay { .. } | Output::Exit => {}
+            Output::Log(..) | Output::Script(_) | Output::NextFailoverDelay { .. } | Output::Exit => {}
         }
     }
 

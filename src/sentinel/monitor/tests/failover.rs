@@ -159,3 +159,72 @@ fn waits_for_the_role_and_not_for_exec() {
     bench.run(300);
     assert!(bench.event_names().contains(&"-failover-abort-slave-timeout".to_owned()));
 }
+
+/// config.md 213; failover.md 88, 156: clients are led once, whoever led the failover, and from the moment at which the
+/// promotion is certain.
+#[test]
+fn clients_are_led_to_the_new_master_once() {
+    let scripts = |bench: &Bench| -> Vec<String> {
+        let words = |output: &Output| match output {
+            Output::Script(job) => Some(job.argv.join(" ")),
+            _ => None,
+        };
+        bench.seen.iter().filter_map(words).collect()
+    };
+    let with_script = || {
+        let mut bench = Bench::with_peers();
+        let change = SpecChange::ClientReconfigScript(Some("/lead".to_owned()));
+        bench.admin(AdminRequest::Set(vec![SetOption { shown: "client-reconfig-script /lead".to_owned(), change }]));
+        bench.servers.get_mut(REPLICA).expect("there").offset = 11;
+        bench
+    };
+    let switch = |part: &str| format!("/lead mymaster {part} start 127.0.0.1 6379 127.0.0.1 6380");
+
+    let mut leader = with_script();
+    leader.elect_me(1);
+    leader.kill(MASTER);
+    leader.run(2_000);
+    assert_eq!(scripts(&leader), [switch("leader")]);
+    assert!(leader.event_names().contains(&"+failover-end".to_owned()));
+
+    let mut observer = with_script();
+    observer.hello(PEER_A, 26380, 1, 6380, 1);
+    assert_eq!(scripts(&observer), [switch("observer")]);
+
+    // RESET forgets a failover whose promotion was reported and is not on disk yet.
+    let mut reset = with_script();
+    reset.elect_me(1);
+    reset.kill(MASTER);
+    reset.run(500);
+    reset.disk_answers = false;
+    reset.run(600);
+    reset.feed(Input::Durable(reset.monitor.rev));
+    reset.run(1_000);
+    assert_eq!(scripts(&reset), Vec::<String>::new());
+    reset.admin(AdminRequest::Reset);
+    assert_eq!(scripts(&reset), [switch("leader")]);
+    assert!(reset.event_names().contains(&"+switch-master".to_owned()));
+}
+
+/// failover.md 192; config.md 211, 212: whatever is a warning about this master, and nothing else.
+#[test]
+fn warnings_run_the_notification_script() {
+    let mut bench = Bench::with_peers();
+    let change = SpecChange::NotificationScript(Some("/note".to_owned()));
+    bench.admin(AdminRequest::Set(vec![SetOption { shown: "notification-script /note".to_owned(), change }]));
+    bench.elect_me(1);
+    bench.kill(MASTER);
+    bench.run(2_000);
+    let words = |output: &Output| match output {
+        Output::Script(job) => Some(job.argv[1..].join(" ")),
+        _ => None,
+    };
+    let told: Vec<String> = bench.seen.iter().filter_map(words).collect();
+    let warning = |output: &Output| match output {
+        Output::Emit(event) if event.kind.level() == Level::Warning => Some(event.to_string()),
+        _ => None,
+    };
+    let expected: Vec<String> = bench.seen.iter().filter_map(warning).collect();
+    assert_eq!(told, expected);
+    assert!(told.iter().any(|line| line.starts_with("+switch-master")) && told[0].starts_with("+set"));
+}
