@@ -9,6 +9,7 @@ mod events;
 mod failover;
 mod masters;
 mod mixed;
+mod outgoing;
 mod restart;
 mod rollback;
 mod scripts;
