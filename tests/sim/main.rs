@@ -25,8 +25,8 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use canary::Canary;
@@ -42,6 +42,13 @@ const TWICE: u64 = 16;
 
 /// Every so many seeds the world is one in which Sentinels die while they write.
 const HARD: u64 = 8;
+
+/// Those tests that keep every processor busy and say how fast they were run one after the other.
+static TURN: Mutex<()> = Mutex::new(());
+
+fn my_turn() -> MutexGuard<'static, ()> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 struct Outcome {
     violation: Option<Violation>,
@@ -172,6 +179,7 @@ fn seeds_hold_every_invariant() {
         replay(seed);
         return;
     }
+    let _turn = my_turn();
     let first = number("SIM_FIRST").unwrap_or(1);
     let last = first + number("SIM_SEEDS").unwrap_or(500);
     let next = AtomicU64::new(first);
@@ -230,6 +238,7 @@ fn seeds_hold_every_invariant() {
 /// One world of five Sentinels on one core, for the figure.
 #[test]
 fn five_sentinels_run_faster_than_time() {
+    let _turn = my_turn();
     let mut world = World::new(Swarm { sentinels: 5, quorum: 3, ..Swarm::quiet(5) }, Keep::Nothing, Canary::None, None);
     let began = Instant::now();
     let ran = world.start(Canary::None).and_then(|()| world.run_for(600_000_000));
@@ -273,6 +282,7 @@ fn hunt(canary: Canary, rule: &str) -> Option<(u64, String)> {
 
 #[test]
 fn canaries_are_caught() {
+    let _turn = my_turn();
     let mut missed = Vec::new();
     say(&format!("{:<22} {:<10} seeds  what was seen", "planted bug", "caught by"));
     for (canary, rule) in canary::HUNTS {
