@@ -18,6 +18,8 @@ pub enum Invocation {
     Help,
     /// `--test-memory` without a size: print [`MEMORY_TEST_HINT`] on stderr; exit code 1.
     MemoryTestHint,
+    /// Print a systemd unit for this conf file on stdout; exit code 0.
+    SystemdUnit(PathBuf),
     /// Run.
     Run(RunArgs),
 }
@@ -49,6 +51,9 @@ pub enum Stdin {
 pub const MEMORY_TEST_HINT: &str = "Please specify the amount of memory to test in megabytes.\n\
                                     Example: ./redis-server --test-memory 4096\n\n";
 
+/// Where distributions put the conf file.
+const USUAL_CONF: &str = "/etc/redis/sentinel.conf";
+
 /// The line for `--version`. Tools look for ` v=`.
 pub fn version_line() -> String {
     format!("sentineld server v={} bits={}", env!("CARGO_PKG_VERSION"), usize::BITS)
@@ -63,7 +68,8 @@ fn command() -> Command {
     Command::new("sentineld")
         .about("Watches Redis masters, agrees with other Sentinels that one is down, and promotes a replica.")
         .override_usage(
-            "sentineld /path/to/sentinel.conf [options] [-]\n       sentineld -v | --version\n       sentineld -h | --help",
+            "sentineld /path/to/sentinel.conf [options] [-]\n       sentineld --print-systemd-unit [/path/to/sentinel.conf]\n       sentineld -v | --version\n       \
+             sentineld -h | --help",
         )
         .after_help(
             "The file has to be writable: what is learned is saved there. `--settings FILE` reads what redis-sentinel\n\
@@ -77,6 +83,12 @@ fn command() -> Command {
         .disable_version_flag(true)
         .arg(Arg::new("version").short('v').long("version").action(ArgAction::SetTrue).help("Prints the version"))
         .arg(Arg::new("help").short('h').long("help").action(ArgAction::SetTrue).help("Prints this text"))
+        .arg(
+            Arg::new("print-systemd-unit")
+                .long("print-systemd-unit")
+                .action(ArgAction::SetTrue)
+                .help("Prints a systemd unit that runs this program on a conf file"),
+        )
         .arg(
             Arg::new("rest")
                 .value_name("FILE")
@@ -100,6 +112,10 @@ pub fn parse(args: &[OsString], cwd: &Path) -> Invocation {
             }
             if is_set("help") {
                 return Invocation::Help;
+            }
+            if is_set("print-systemd-unit") {
+                let conf = args.get(1).map_or(Path::new(USUAL_CONF), Path::new);
+                return Invocation::SystemdUnit(absolute(conf, cwd));
             }
             if first == "--test-memory" && args.len() != 2 {
                 return Invocation::MemoryTestHint;
@@ -243,6 +259,16 @@ mod tests {
         ] {
             assert_eq!(options(args), text, "{args:?}");
         }
+    }
+
+    #[test]
+    fn a_unit_is_for_the_file_that_is_named() {
+        let unit = |args: &[&str]| match parsed(args) {
+            Invocation::SystemdUnit(conf) => conf.display().to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(unit(&["--print-systemd-unit"]), "/etc/redis/sentinel.conf");
+        assert_eq!(unit(&["--print-systemd-unit", "s.conf"]), "/srv/dir/s.conf");
     }
 
     #[test]

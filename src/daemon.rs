@@ -8,6 +8,7 @@ pub mod limits;
 pub mod listeners;
 pub mod readiness;
 pub mod signals;
+pub mod unit;
 
 use std::cell::RefCell;
 use std::fs;

@@ -12,6 +12,7 @@ mod mixed;
 mod outgoing;
 mod restart;
 mod rollback;
+mod sandbox;
 mod scripts;
 mod start;
 #[path = "../support/mod.rs"]
