@@ -11,7 +11,7 @@ use sentineld::conf::error::ConfError;
 use sentineld::conf::files::{self, RealFiles};
 use sentineld::conf::load::{self, Loaded, SourceSet};
 use sentineld::conf::settings;
-use sentineld::daemon::{self, unit::systemd_unit};
+use sentineld::daemon::{self, unit};
 use sentineld::sentinel::event::Level;
 use sentineld::telemetry::log::log;
 
@@ -37,16 +37,10 @@ fn main() -> ExitCode {
             eprint!("{}", cli::MEMORY_TEST_HINT);
             ExitCode::FAILURE
         }
-        Invocation::SystemdUnit(conf) => match std::env::current_exe() {
-            Ok(program) => {
-                print!("{}", systemd_unit(&program, &conf));
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                eprintln!("It is not known where this program is: {error}");
-                ExitCode::FAILURE
-            }
-        },
+        Invocation::SystemdUnit(conf) => {
+            print!("{}", unit::for_this_program(&conf));
+            ExitCode::SUCCESS
+        }
         Invocation::Run(args) => run(&args, cwd),
     }
 }

@@ -4,8 +4,17 @@ use std::path::Path;
 
 const TEMPLATE: &str = include_str!("sentineld.service");
 
-/// The unit for this program and this conf file, both absolute.
-pub fn systemd_unit(program: &Path, conf: &Path) -> String {
+/// Where `make install` puts the program.
+const USUAL_PROGRAM: &str = "/usr/local/bin/sentineld";
+
+/// The unit that runs this very program on this conf file, which is absolute.
+pub fn for_this_program(conf: &Path) -> String {
+    // Unknown only where there is no /proc.
+    let program = std::env::current_exe().unwrap_or_else(|_| USUAL_PROGRAM.into());
+    systemd_unit(&program, conf)
+}
+
+fn systemd_unit(program: &Path, conf: &Path) -> String {
     let folder = conf.parent().unwrap_or(conf);
     let values = [("{program}", program), ("{conf}", conf), ("{folder}", folder)];
     values.iter().fold(TEMPLATE.to_owned(), |text, (name, path)| text.replace(name, &quoted(path)))
