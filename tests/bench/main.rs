@@ -4,8 +4,10 @@
 //! ratios can be compared between machines, and between runs on a machine that others use, too.
 
 mod detection;
+mod farm;
 mod load;
 mod reads;
+mod scale;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the end-to-end tests use more of it")]
 mod support;
@@ -17,7 +19,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use support::Kind;
 
-const USAGE: &str = "usage: sentineld-bench [--quick] [reads|detection]";
+const USAGE: &str = "usage: sentineld-bench [--quick] [reads|detection|scale]";
 
 /// How long everything takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +31,19 @@ enum Length {
 }
 
 fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    if let [_, farm, first, count] = &args[..]
+        && farm == "farm"
+    {
+        let number = |text: &String| text.parse().expect("the bench says how many");
+        farm::run(number(first), number(count));
+        return ExitCode::SUCCESS;
+    }
     let (mut length, mut parts) = (Length::Full, Vec::new());
     for arg in std::env::args().skip(1) {
         match arg.as_str() {
             "--quick" => length = Length::Quick,
-            "reads" | "detection" => parts.push(arg),
+            "reads" | "detection" | "scale" => parts.push(arg),
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);
@@ -50,6 +60,9 @@ fn main() -> ExitCode {
     }
     if wants("detection") {
         detection::run(length);
+    }
+    if wants("scale") {
+        scale::run(length);
     }
     ExitCode::SUCCESS
 }
