@@ -70,7 +70,7 @@ impl Server {
         let master = number - number % GROUP;
         Server {
             number,
-            master: (master != number).then(|| (master, Instant::now())),
+            master: (master != number).then(|| (master, Instant::now() - CONNECTS)),
             alive: false,
             listener: None,
             connections: BTreeMap::new(),
