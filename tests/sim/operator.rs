@@ -44,10 +44,11 @@ impl World {
         self.nodes[node].happen(&mut self.sh, Happening::Administer(group, request));
     }
 
-    /// An operator has a master monitored again, at the address that the newest configuration names, until it is: a
-    /// Sentinel that dies before it has answered may not know of it.
+    /// An operator has a master monitored again, at the address that the newest configuration names, until it is:
+    /// a Sentinel that dies before that is on disk may not know of it.
     pub fn monitor_again(&mut self, node: Host, group: usize) {
-        if self.nodes[node].view(group).is_some() {
+        let is_monitored = self.nodes[node].view(group).is_some();
+        if is_monitored && self.nodes[node].disk.synced.masters().any(|(number, _)| number == group) {
             return;
         }
         self.sh.push(self.sh.now + 1_000 * MS, Event::Undo(Undo::Monitor { node, group }));
@@ -57,7 +58,7 @@ impl World {
         // The only Sentinel there is: its operator looks which server is a master.
         let is_master = |server: &&Server| server.group == group && server.upstream.is_none();
         let found = || self.servers.iter().find(is_master).map(|server| (server.ip.clone(), server.port));
-        let (Some((host, port)), true) = (newest.or_else(found), self.nodes[node].is_awake()) else {
+        let (Some((host, port)), true) = (newest.or_else(found), self.nodes[node].is_awake() && !is_monitored) else {
             return;
         };
         self.sh.trace.note(self.sh.now, || format!("operator has n{node} monitor m{group} at {host}"));

@@ -1,6 +1,6 @@
 //! I3: leader, config and current epoch never decrease: on disk for ever, in memory while a process lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sentineld::sentinel::id::Epoch;
 
@@ -14,6 +14,8 @@ pub struct NoWayBack {
     disk: BTreeMap<(usize, String), (Epoch, Epoch)>,
     memory_current: BTreeMap<usize, Epoch>,
     memory: BTreeMap<(usize, usize), (Epoch, Epoch)>,
+    /// Removed by an operator since the last start. One save may hold that, a new MONITOR and what was learnt then.
+    removed: BTreeSet<(usize, String)>,
 }
 
 impl NoWayBack {
@@ -25,7 +27,8 @@ impl NoWayBack {
         *current = image.epoch;
         for (name, record) in &image.records {
             let highest = self.disk.entry((node, name.to_string())).or_default();
-            if is_new(record) {
+            let is_lower = record.config_epoch < highest.1;
+            if is_new(record) || (is_lower && self.removed.remove(&(node, name.to_string()))) {
                 highest.1 = Epoch(0);
             }
             if record.leader_epoch < highest.0 || record.config_epoch < highest.1 {
@@ -50,11 +53,14 @@ impl Checker for NoWayBack {
             Observation::Started { node, image } => {
                 self.memory_current.insert(*node, image.epoch);
                 self.memory.retain(|(owner, _), _| owner != node);
-                self.image(*node, image)
+                let seen = self.image(*node, image);
+                self.removed.retain(|(owner, _)| owner != node);
+                seen
             }
             Observation::Removed { node, master } => {
                 let highest = self.memory.entry((*node, *master)).or_default();
                 highest.1 = Epoch(0);
+                self.removed.insert((*node, format!("m{master}")));
                 Ok(())
             }
             Observation::Synced { node, image } => self.image(*node, image),

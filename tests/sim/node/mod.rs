@@ -299,7 +299,8 @@ impl Node {
     fn begin(&mut self, sh: &mut Shared, master: usize, record: MasterRecord) {
         let wall = self.wall_offset;
         let process = self.process.as_mut().expect("checked by every entry point");
-        let seed = sh.rng.fixed(1_000 * self.host as u64 + 100 * u64::from(self.incarnation) + master as u64);
+        // Of this start of this host alone: equal ones would have two hosts act in step.
+        let seed = sh.rng.fixed((self.host as u64) << 40 | u64::from(self.incarnation) << 8 | master as u64);
         let env = Env { now: process.now(sh, wall), epoch: &process.epoch, tilt: &process.tilt, node: &self.settings };
         let monitor = Monitor::new(record, seed, &env);
         let view = monitor.view(&env);

@@ -53,11 +53,16 @@ impl Node {
         candidate: Option<RunId>,
     ) -> Option<Reply> {
         let process = self.process();
-        let at_addr = |slot: &MonitorSlot| {
-            let InstanceView { host, ip, port, .. } = &slot.view.instance;
-            Addr { ip: *ip, ..Addr::new(host, *port) }.same_as(&addr)
+        // As spelt before as meant: a stale record may give several names one address.
+        let position = |is_it: &dyn Fn(&Addr) -> bool| {
+            process.monitors.iter().position(|slot| {
+                let Some(slot) = slot else { return false };
+                let InstanceView { host, ip, port, .. } = &slot.view.instance;
+                is_it(&Addr { ip: *ip, ..Addr::new(host, *port) })
+            })
         };
-        let Some(master) = process.monitors.iter().position(|slot| slot.as_ref().is_some_and(at_addr)) else {
+        let spelt = position(&|own| own.port == addr.port && own.host.eq_ignore_ascii_case(&addr.host));
+        let Some(master) = spelt.or_else(|| position(&|own| own.same_as(&addr))) else {
             return Some(not_mine());
         };
         let Some(candidate) = candidate else {
