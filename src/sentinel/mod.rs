@@ -41,6 +41,8 @@ pub struct NodeSettings {
     pub announce_port: u16,
     /// `port`
     pub port: u16,
+    /// `tls-port` while `tls-replication` is on, else 0: peers are to come there.
+    pub tls_port: u16,
     /// `sentinel resolve-hostnames`
     pub resolve_hostnames: bool,
     /// `sentinel announce-hostnames`
@@ -73,6 +75,7 @@ impl NodeSettings {
             announce_ip: None,
             announce_port: 0,
             port: 26379,
+            tls_port: 0,
             resolve_hostnames: false,
             announce_hostnames: false,
             sentinel_user: None,
@@ -99,7 +102,7 @@ impl NodeSettings {
 
     /// The port that hellos carry.
     pub fn announced_port(&self) -> u16 {
-        if self.announce_port == 0 { self.port } else { self.announce_port }
+        [self.announce_port, self.tls_port].into_iter().find(|port| *port != 0).unwrap_or(self.port)
     }
 }
 

@@ -148,7 +148,8 @@ impl Monitor {
             return;
         }
         if env.epoch.is_sane(epoch) {
-            let vote_follows = self.ledger.may_vote(epoch, env.epoch.current().max(epoch));
+            let takes_over = self.takes_over_from(&candidate, epoch, env);
+            let vote_follows = !takes_over && self.ledger.may_vote(epoch, env.epoch.current().max(epoch));
             if epoch > env.epoch.current() {
                 env.epoch.observe(epoch);
                 if !vote_follows {
@@ -156,7 +157,11 @@ impl Monitor {
                 }
                 self.emit(EventKind::NewEpoch, epoch.to_string(), out);
             }
-            self.cast_vote(candidate, epoch, env, out);
+            if takes_over {
+                self.failover.pace.release();
+            } else {
+                self.cast_vote(candidate, epoch, env, out);
+            }
         }
         // A vote that is not on disk is not given: the answer waits for the disk (failover.md 118, 128).
         if !self.ledger.wait(from) {

@@ -53,6 +53,11 @@ impl Pace {
         self.unsaved = self.unsaved.max(Some(rev));
     }
 
+    /// Nobody is at work: the next attempt may start as soon as it is our turn.
+    pub fn release(&mut self) {
+        self.hold = None;
+    }
+
     fn hold(&mut self, since: Millis, hold: Hold) {
         self.hold = Some((since, hold));
         self.delay_logged = false;
@@ -164,6 +169,15 @@ impl Monitor {
         let peers_choice = self.tally(epoch).favourite().cloned();
         let candidate = peers_choice.filter(|_| authority == Authority::Votes).unwrap_or(env.node.myid.clone());
         self.cast_vote(candidate, epoch, env, out);
+    }
+
+    /// Whether to stand instead of voting for this candidate. Who asks again in a newer epoch says with it that the
+    /// attempt for which we voted has ended. If we see a replica that we would promote, it may have found none, as after
+    /// a RESET or on the wrong side of a partition, and with vote after vote would keep everybody else from standing.
+    pub(super) fn takes_over_from(&self, candidate: &RunId, epoch: Epoch, env: &Env<'_>) -> bool {
+        let voted_for = matches!(&self.failover.pace.hold, Some((_, Hold::Leader(leader))) if leader == candidate);
+        let asks_again = voted_for && epoch > self.ledger.leader_epoch();
+        asks_again && !self.elects_as_stock(env) && self.may_start() && self.best_replica(env).is_some()
     }
 
     /// Votes, if this epoch's vote is still free. What follows waits for `Durable`.

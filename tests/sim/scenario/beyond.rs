@@ -1,6 +1,7 @@
 //! What stock does not do (beyond.md B1, B5, B6, B7): each case is run with the switch at stock's value, where it has to
 //! fail, and with the default.
 
+use sentineld::sentinel::io::AdminRequest;
 use sentineld::sentinel::policy::{Election, MasterPolicy, Masterless, Policies, StaleReplicaPromotion, TiltMode};
 
 use super::{FOR_GOOD, MS, SECOND, named_by, pass, reaches, world};
@@ -59,6 +60,28 @@ fn quick_elections(policies: &Policies) -> usize {
         reaches(&mut world, 2_600 * MS, all_moved)
     };
     (1..=12).filter(quick).count()
+}
+
+/// Whether the group gets a master although this Sentinel, which may be the first to stand, knows of no replica that may
+/// be promoted, as after a RESET at the wrong moment.
+fn one_knows_no_good_replica(ignorant: usize, policies: &Policies) -> bool {
+    let mut world = with(Swarm { failover_timeout_ms: 60_000, ..Swarm::quiet(7) }, policies);
+    world.servers[2].priority = 0;
+    pass(&mut world, 11 * SECOND);
+    world.kill_server(1, false, 3 * SECOND);
+    pass(&mut world, 2 * SECOND);
+    world.administer(ignorant, 0, AdminRequest::Reset);
+    pass(&mut world, 4 * SECOND);
+    world.kill_server(0, false, FOR_GOOD);
+    reaches(&mut world, 20 * SECOND, all_moved)
+}
+
+/// beyond.md B5: a candidate that is refused its choice does not keep the others from standing.
+#[test]
+fn a_candidate_without_a_replica_keeps_nobody_from_standing() {
+    assert!((0..3).all(|node| one_knows_no_good_replica(node, &Policies::default())));
+    let stock = defaults(MasterPolicy { election: Election::Stock, ..MasterPolicy::default() });
+    assert!(!(0..3).all(|node| one_knows_no_good_replica(node, &stock)));
 }
 
 /// beyond.md B5

@@ -115,3 +115,26 @@ fn a_voter_waits_for_the_leader_it_voted_for() {
     bench.run(3_000);
     assert!(bench.event_names().contains(&"+try-failover".to_owned()));
 }
+
+/// beyond.md B5: who asks again has given up; who knows a replica stands itself, and who knows none votes again.
+#[test]
+fn a_candidate_that_asks_again_is_overtaken_by_who_knows_a_replica() {
+    let asked_twice = |knows_a_replica: bool| {
+        let mut bench = Bench::with_peers();
+        if !knows_a_replica {
+            bench.kill(REPLICA);
+            bench.kill(OTHER_REPLICA);
+            bench.run(2_000);
+        }
+        bench.kill(MASTER);
+        bench.run(900);
+        bench.ask_for_vote(PEER_A, 1);
+        bench.run(1_000);
+        bench.ask_for_vote(PEER_A, 2);
+        bench.run(1_000);
+        let answer = bench.answers().last().cloned();
+        (answer, bench.event_names().contains(&"+try-failover".to_owned()))
+    };
+    assert_eq!(asked_twice(true), (Some(vote_answer(true, Some(PEER_A), 1)), true));
+    assert_eq!(asked_twice(false), (Some(vote_answer(true, Some(PEER_A), 2)), false));
+}
