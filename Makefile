@@ -1,4 +1,5 @@
-# sentineld. Needs cargo; the demo and the tests also need the programs of Redis, which tests/stock.sh finds.
+# sentineld. Needs cargo, a C linker and OpenSSL's headers, which tests/openssl.sh finds; the demo and the tests also need
+# the programs of Redis, which tests/stock.sh finds.
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -21,11 +22,11 @@ export STOCK_BIN_DIR := $(STOCK)
 export VERSIONS_DIR := $(VERSIONS)
 export CLIENTS_DIR := $(CLIENTS)
 
-.PHONY: all program demo test sim faults beyond mixed conformance coverage-of-spec install lint clean stock network versions clients bench bench-quick
+.PHONY: all program demo test sim faults beyond mixed conformance coverage-of-spec install lint clean openssl stock network versions clients bench bench-quick
 
 all: program
 
-program:
+program: openssl
 	$(CARGO) build --release --locked --bin sentineld
 
 demo: stock program
@@ -33,31 +34,31 @@ demo: stock program
 	SENTINELD_BIN=$(PROGRAM) $(TARGET)/debug/examples/demo $(ARGS)
 
 # The demo runs once more at the end, with the program as it would be installed: it ends with 0 or make fails.
-test: stock network versions clients
+test: openssl stock network versions clients
 	SIM_SEEDS=$(SEEDS) SIM_SECONDS=120 $(CARGO) test --locked
 	$(MAKE) demo
 
 # Simulated worlds, SEEDS of them from FIRST on; each failure prints how to replay it.
-sim:
+sim: openssl
 	SIM_SEEDS=$(SEEDS) SIM_FIRST=$(FIRST) SIM_SECONDS=120 $(CARGO) test --locked --test sim seeds_hold_every_invariant -- --nocapture
 
 # 200 kills instead of 20.
-faults: stock network
+faults: openssl stock network
 	FAULTS_KILLS=200 $(CARGO) test --locked --test faults -- --nocapture
 
 # What stock does not do (tests/spec/beyond.md), often and for long: 200 kills for each kind of line and number of
 # Sentinels, every time that Sentinels may be away, stock beside it.
-beyond: stock network
+beyond: openssl stock network
 	BEYOND_KILLS=200 $(CARGO) test --locked --test faults elections -- --nocapture
 	BEYOND_RUNS=5 $(CARGO) test --locked --test beyond -- --nocapture
 
 # Every mix of three Sentinels of both kinds, 20 times.
-mixed: stock
+mixed: openssl stock
 	MIXED_RUNS=20 $(CARGO) test --locked --test e2e mixed -- --nocapture
 
 # What clients see, case by case, of stock and of sentineld. `BIN=/path make conformance` asks a program of your choice
 # alone, `CASE=words` plays some cases only.
-conformance: stock
+conformance: openssl stock
 	$(CARGO) test --locked --test conformance -- --nocapture
 
 # Numbers beside stock's, in turns: reads and what they cost, and whether many of them delay a detection.
@@ -70,13 +71,14 @@ bench-quick: stock program
 	$(BENCH) --quick
 
 # Line by line, which entries of the checklists in tests/spec have a test that quotes them.
-coverage-of-spec:
+coverage-of-spec: openssl
 	$(CARGO) test --locked --quiet --test coverage -- --nocapture every_line
 
-lint:
+lint: openssl
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path tests/bench/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --no-default-features -- -D warnings
 	$(CARGO) test --locked --quiet --test tidy
 
 install: program
@@ -85,6 +87,9 @@ install: program
 
 clean:
 	$(CARGO) clean
+
+openssl:
+	@sh tests/openssl.sh
 
 stock:
 	@sh tests/stock.sh $(STOCK)

@@ -7,6 +7,7 @@
 pub mod limits;
 pub mod listeners;
 pub mod readiness;
+pub mod reload;
 pub mod signals;
 pub mod unit;
 
@@ -34,6 +35,7 @@ use crate::driver::resolver::Resolver;
 use crate::driver::script_runner::ScriptRunner;
 use crate::driver::supervisor::{self, Asker, Identity, Inlets, Supervisor};
 use crate::net::listen::Listener;
+use crate::net::tls::Tls;
 use crate::publish::Publisher;
 use crate::sentinel::epoch::EpochRegister;
 use crate::sentinel::event::Level;
@@ -47,7 +49,9 @@ use crate::server::pubsub::Feed;
 use crate::server::{self, Context, Facts, Limits, REDIS_VERSION};
 use crate::store::{self, file::ConfFile};
 use crate::telemetry::log::{self, Destination, log};
+use listeners::Doors;
 use readiness::Supervision;
+use reload::Reloader;
 use signals::Signals;
 
 /// Threads for client connections. One alone would spend up to a third less on requests that come singly from many
@@ -67,6 +71,9 @@ enum StartError {
     OpenFiles(#[from] limits::TooFew),
     #[error("{0}")]
     Listen(#[from] listeners::ListenError),
+    /// The line before says why.
+    #[error("Failed to configure TLS. Check logs for more info.")]
+    Tls,
     #[error("{0}")]
     Users(String),
     #[error("Can't start: {0}")]
@@ -110,6 +117,7 @@ struct Daemon {
     listeners: Vec<Listener>,
     max_clients: u64,
     pidfile: Option<PathBuf>,
+    tls: Option<Tls>,
     acl: Acl,
 }
 
@@ -134,25 +142,29 @@ impl Daemon {
         let control = Builder::new_current_thread().enable_all().build()?;
         let serve =
             Builder::new_multi_thread().worker_threads(SERVE_THREADS).thread_name("serve").enable_all().build()?;
+        let tls = settings.tls.is_wanted().then(|| Tls::load(&settings.tls)).transpose().map_err(|error| {
+            log(Level::Warning, &error.to_string());
+            StartError::Tls
+        })?;
         let listeners = {
             let _inside = serve.enter();
             let unix = settings.unix_socket.as_deref().map(|path| (path, settings.unix_socket_perm));
-            listeners::open(&settings.bind, port, unix, settings.tcp_backlog)?
+            listeners::open(&settings.bind, Doors { port, tls_port: settings.tls.port, unix }, settings.tcp_backlog)?
         };
         let pidfile = settings.pidfile.clone().or_else(|| is_daemon.then(|| PathBuf::from(DEFAULT_PIDFILE)));
         if let Some(pidfile) = &pidfile {
             // Best effort, as in stock: whoever needs the file looks for it.
             let _ = fs::write(pidfile, format!("{}\n", std::process::id()));
         }
-        greet(settings, port);
+        greet(settings, shown_port(loaded));
         warn_of_small_backlog(settings.tcp_backlog);
         let acl = acl_of(&loaded.users, settings.acl_log_len).map_err(StartError::Users)?;
-        Ok(Daemon { supervision, control, serve, listeners, max_clients: open_files.maxclients, pidfile, acl })
+        Ok(Daemon { supervision, control, serve, listeners, max_clients: open_files.maxclients, pidfile, tls, acl })
     }
 
     /// Serves until told to end, then cleans up.
     fn run(self, loaded: Loaded, conf_file: &Path) -> Result<End, StartError> {
-        let Daemon { supervision, control, serve, listeners, max_clients, pidfile, acl } = self;
+        let Daemon { supervision, control, serve, listeners, max_clients, pidfile, tls, acl } = self;
         let unix_socket = loaded.daemon.unix_socket.clone();
         let (closing, closes) = watch::channel(false);
         let clock = Clock::new();
@@ -161,7 +173,7 @@ impl Daemon {
             executable: std::env::current_exe().map_or_else(|_| String::new(), |path| path.display().to_string()),
             config_file: conf_file.display().to_string(),
             supervised: supervision.name(),
-            tcp_port: loaded.node.port,
+            tcp_port: shown_port(&loaded),
             unix_socket: loaded.daemon.unix_socket.as_ref().map(|path| path.display().to_string().into()),
             started: clock.mono(),
         };
@@ -171,8 +183,11 @@ impl Daemon {
             let (stop, mut stops) = mpsc::channel(1);
             let disk = Arc::new(ConfFile::new(conf_file.to_owned()));
             let Wired { mut supervisor, scripts, context, feed } =
-                wire(&loaded, clock, disk, serve.handle(), stop, Front { facts, limits, acl })?;
+                wire(&loaded, clock, disk, serve.handle(), stop, Front { facts, limits, acl, tls: tls.clone() })?;
             let scripts = tokio::task::spawn_local(scripts.run());
+            if let Some(tls) = tls {
+                tokio::task::spawn_local(Reloader::new(tls)?.run());
+            }
             for warning in &loaded.warnings {
                 log(Level::Warning, warning);
             }
@@ -220,6 +235,7 @@ struct Front {
     facts: Facts,
     limits: Limits,
     acl: Acl,
+    tls: Option<Tls>,
 }
 
 /// The parts of a process that is ready to run.
@@ -239,7 +255,7 @@ fn wire(
     stop: mpsc::Sender<Asker>,
     front: Front,
 ) -> io::Result<Wired> {
-    let Front { facts, limits, acl } = front;
+    let Front { facts, limits, acl, tls } = front;
     let (hub_sender, hub, feed) = server::pubsub::hub();
     let (request_sender, requests) = mpsc::channel(supervisor::REQUESTS);
     let (notice_sender, notices) = mpsc::channel(supervisor::NOTICES);
@@ -256,6 +272,7 @@ fn wire(
         publisher: Publisher::default(),
         hub: hub_sender,
         store,
+        tls: tls.clone().filter(|_| loaded.daemon.tls.replication),
         resolver: Resolver::new(serve.clone()),
         notices: notice_sender,
         monitors: RefCell::default(),
@@ -270,6 +287,7 @@ fn wire(
         hub,
         clock,
         tilt: Arc::clone(&process.tilt),
+        tls,
         acl,
         renames: renames_of(&loaded.daemon),
         log_level: process.log_level.subscribe(),
@@ -364,6 +382,11 @@ fn greet(settings: &DaemonSettings, port: u16) {
     } else {
         log(Level::Notice, &format!("Running mode=sentinel, port={port}."));
     }
+}
+
+/// `port`, or where else clients come in.
+fn shown_port(loaded: &Loaded) -> u16 {
+    if loaded.node.port == 0 { loaded.daemon.tls.port } else { loaded.node.port }
 }
 
 fn logo(port: u16) -> String {

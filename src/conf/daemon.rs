@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::number;
 use super::plain::{self, Value};
+use super::tls::TlsSettings;
 use crate::sentinel::event::Level;
 
 /// `loglevel`
@@ -136,6 +137,8 @@ pub struct DaemonSettings {
     pub unix_socket: Option<PathBuf>,
     /// `unixsocketperm`; 0 leaves what the umask makes of it.
     pub unix_socket_perm: u32,
+    /// `tls-*`
+    pub tls: TlsSettings,
     /// `acllog-max-len`
     pub acl_log_len: usize,
     /// `rename-command`, in the order of the file. Whoever serves clients has to honour every one.
@@ -165,6 +168,7 @@ impl DaemonSettings {
             pubsub_output: BufferLimit { hard: 32 << 20, soft: 8 << 20, soft_seconds: 60 },
             unix_socket: None,
             unix_socket_perm: 0,
+            tls: TlsSettings::default(),
             acl_log_len: 128,
             command_renames: Vec::new(),
         }
@@ -200,7 +204,7 @@ impl DaemonSettings {
             ("tcp-backlog", Value::Int(n)) => self.tcp_backlog = *n as u32,
             ("acllog-max-len", Value::Int(entries)) => self.acl_log_len = *entries as usize,
             ("tcp-keepalive", Value::Int(seconds)) => self.tcp_keepalive = *seconds as u32,
-            _ => {}
+            (name, value) => self.tls.apply(name, value),
         }
     }
 

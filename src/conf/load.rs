@@ -3,7 +3,7 @@
 //! Called once at start by the daemon, and at each restart of a simulated node. Changes nothing outside: paths are
 //! resolved against `dir`, which becomes the current directory only when the daemon makes it so.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -114,8 +114,6 @@ struct Loader<'a> {
     requirepass: Option<Secret>,
     bind_source_addr: Option<IpAddr>,
     users: UserLines,
-    /// Directives that this build cannot honour, by name, with their line and the reason.
-    refused: BTreeMap<&'static str, (Line, &'static str)>,
     /// Lines of plain directives for the image; not those of included files, which keep them.
     plain: Vec<(Slot, Option<Vec<u8>>)>,
     queue: Vec<Queued>,
@@ -130,7 +128,6 @@ impl<'a> Loader<'a> {
             requirepass: None,
             bind_source_addr: None,
             users: UserLines::default(),
-            refused: BTreeMap::new(),
             plain: Vec::new(),
             queue: Vec::new(),
         }
@@ -216,12 +213,6 @@ impl<'a> Loader<'a> {
                 let all = *word == "allchannels";
                 self.users.pubsub = if all { PubsubDefault::AllChannels } else { PubsubDefault::ResetChannels };
             }
-            ("tls-port", value) => {
-                self.refuse_unless(name, *value == Value::Int(0), line, "This build does not serve TLS");
-            }
-            ("tls-replication", value) => {
-                self.refuse_unless(name, *value == Value::Bool(false), line, "This build does not connect with TLS");
-            }
             ("aclfile", Value::Text(path)) => self.users.file = (!path.is_empty()).then(|| as_path(path)),
             (name, value) => self.daemon.apply(name, value),
         }
@@ -229,15 +220,6 @@ impl<'a> Loader<'a> {
             self.plain.push((Slot::of_plain(name, values), value.print(name)));
         }
         Ok(())
-    }
-
-    /// The last line about a directive counts, so refusing waits for the end.
-    fn refuse_unless(&mut self, name: &'static str, harmless: bool, line: &Line, why: &'static str) {
-        if harmless {
-            self.refused.remove(name);
-        } else {
-            self.refused.insert(name, (line.clone(), why));
-        }
     }
 
     fn include(&mut self, path: &[u8], line: &Line, depth: usize) -> Result<(), ConfError> {
@@ -298,9 +280,6 @@ impl<'a> Loader<'a> {
                 ConfError::Fatal(Fatal { line: None, message })
             })?;
         }
-        if let Some((line, why)) = self.refused.values().next() {
-            return Err(line.fatal(*why));
-        }
         Ok(())
     }
 
@@ -318,7 +297,10 @@ impl<'a> Loader<'a> {
         warnings
     }
 
-    fn into_loaded(mut self, sources: &SourceSet, state: SentinelState) -> Loaded {
+    fn into_loaded(mut self, sources: &SourceSet, mut state: SentinelState) -> Loaded {
+        if self.daemon.tls.replication {
+            state.node.tls_port = self.daemon.tls.port;
+        }
         let users = self.users.source(self.requirepass.as_ref());
         let mut image = ConfImage::new(&sources.main, state.node.clone());
         if let UserSource::Conf(users) = &users {

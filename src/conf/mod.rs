@@ -17,4 +17,5 @@ pub mod sentinel_line;
 pub mod settings;
 pub mod slot;
 pub mod table;
+pub mod tls;
 pub mod user;

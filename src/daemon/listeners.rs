@@ -10,6 +10,7 @@ use crate::net::listen::{self, Listener};
 use crate::sentinel::event::Level;
 use crate::telemetry::log::log;
 use nix::errno::Errno;
+use tokio::net::TcpListener;
 
 /// Room for a path in the address of a socket, its end included.
 const LONGEST_PATH: usize = 108;
@@ -28,20 +29,40 @@ pub enum ListenError {
     Nowhere,
 }
 
-/// Binds each address of `bind` at `port`. An optional address may be missing on this machine, and one of
-/// a protocol that the machine does not speak is passed over. Then `unix`: the file of `unixsocket` and its mode. Needs a
-/// running runtime.
-pub fn open(
+/// Where to listen besides `bind`. 0 is not at all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Doors<'a> {
+    /// `port`
+    pub port: u16,
+    /// `tls-port`
+    pub tls_port: u16,
+    /// `unixsocket` and `unixsocketperm`
+    pub unix: Option<(&'a Path, u32)>,
+}
+
+/// Binds each address of `bind` at `port` and at `tls-port`. An optional address may be missing on this machine, and one
+/// of a protocol that the machine does not speak is passed over. Then the file of `unixsocket`. Needs a running runtime.
+pub fn open(bind: &[BindAddr], doors: Doors<'_>, backlog: u32) -> Result<Vec<Listener>, ListenError> {
+    let mut listeners = Vec::new();
+    open_port(bind, doors.port, backlog, Listener::Tcp, &mut listeners)?;
+    open_port(bind, doors.tls_port, backlog, Listener::Tls, &mut listeners)?;
+    if let Some((path, mode)) = doors.unix {
+        listeners.push(Listener::Unix(open_unix(path, mode, backlog).map_err(ListenError::Unix)?));
+    }
+    if listeners.is_empty() { Err(ListenError::Nowhere) } else { Ok(listeners) }
+}
+
+fn open_port(
     bind: &[BindAddr],
     port: u16,
-    unix: Option<(&Path, u32)>,
     backlog: u32,
-) -> Result<Vec<Listener>, ListenError> {
-    let mut listeners = Vec::new();
+    kind: fn(TcpListener) -> Listener,
+    listeners: &mut Vec<Listener>,
+) -> Result<(), ListenError> {
     let addresses = if port == 0 { &[] } else { bind };
     for BindAddr { host, optional } in addresses {
         match resolve(host, port).and_then(|addr| listen::bind(addr, backlog)) {
-            Ok(listener) => listeners.push(Listener::Tcp(listener)),
+            Ok(listener) => listeners.push(kind(listener)),
             Err(error) => {
                 let reason = strerror(&error);
                 let line =
@@ -53,10 +74,7 @@ pub fn open(
             }
         }
     }
-    if let Some((path, mode)) = unix {
-        listeners.push(Listener::Unix(open_unix(path, mode, backlog).map_err(ListenError::Unix)?));
-    }
-    if listeners.is_empty() { Err(ListenError::Nowhere) } else { Ok(listeners) }
+    Ok(())
 }
 
 fn open_unix(path: &Path, mode: u32, backlog: u32) -> Result<tokio::net::UnixListener, String> {
@@ -113,7 +131,8 @@ mod tests {
     #[tokio::test]
     async fn fails_as_stock_fails() {
         let port = free_port();
-        let open = |words: &[&str], port, unix| super::open(&addresses(words), port, unix, 511);
+        let open =
+            |words: &[&str], port, unix| super::open(&addresses(words), Doors { port, unix, ..Doors::default() }, 511);
         let first = open(&["127.0.0.1", "-10.99.99.99"], port, None).expect("the first is enough");
         assert_eq!(first.len(), 1);
         assert_eq!(open(&["127.0.0.1"], port, None).err(), Some(ListenError::Failed(port)));

@@ -154,7 +154,7 @@ impl MonitorTask {
         let process = &self.process;
         match output {
             Output::Connect { link, addr, channel } => {
-                self.links.connect(link, &addr, channel, process.settings().bind_source_addr);
+                self.links.connect(link, &addr, channel, process.route());
             }
             Output::Close(link) => {
                 self.links.close(link);

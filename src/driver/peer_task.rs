@@ -108,7 +108,7 @@ impl PeerTask {
         let process = &self.process;
         match output {
             PeerOutput::Connect { link, addr } => {
-                self.links.connect(link, &addr, Channel::Command, process.settings().bind_source_addr);
+                self.links.connect(link, &addr, Channel::Command, process.route());
             }
             PeerOutput::Close(link) => {
                 self.links.close(link);

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::MonitorMessage;
+use crate::net::tls::Tls;
 use crate::resp::node::{NodeDecoder, encode_command};
 use crate::sentinel::addr::Addr;
 use crate::sentinel::command::{Command, HELLO_CHANNEL, RenameMap};
@@ -102,6 +103,15 @@ pub enum SendError {
     Full,
 }
 
+/// How connections are made.
+#[derive(Clone, Debug, Default)]
+pub struct Route {
+    /// `bind-source-addr`
+    pub source: Option<IpAddr>,
+    /// `tls-replication`
+    pub tls: Option<Tls>,
+}
+
 #[derive(Debug)]
 struct Pipe {
     queue: mpsc::Sender<Queued>,
@@ -122,14 +132,14 @@ impl<M: From<LinkEvent> + 'static> Links<M> {
         Links { owner, open: BTreeMap::new(), tasks: JoinSet::new() }
     }
 
-    /// Opens a connection from `source`. Must run inside a `LocalSet`.
-    pub fn connect(&mut self, link: LinkId, addr: &Addr, channel: Channel, source: Option<IpAddr>) {
+    /// Opens a connection. Must run inside a `LocalSet`.
+    pub fn connect(&mut self, link: LinkId, addr: &Addr, channel: Channel, route: Route) {
         let target = addr.ip.map(|ip| SocketAddr::new(ip, addr.port));
         let (queue, commands) = mpsc::channel(MAX_QUEUED);
         let owner = self.owner.clone();
         let task = self.tasks.spawn_local(async move {
             let run = Run { link, channel, owner, waiting: VecDeque::new() };
-            run.start(target, source, commands).await;
+            run.start(target, route, commands).await;
         });
         let replaced = self.open.insert(link, Pipe { queue, task });
         assert!(replaced.is_none(), "link ids are never reused");
@@ -192,15 +202,28 @@ struct Run<M> {
 }
 
 impl<M: From<LinkEvent>> Run<M> {
-    async fn start(mut self, target: Option<SocketAddr>, source: Option<IpAddr>, commands: mpsc::Receiver<Queued>) {
-        let error = match connect(target, source).await {
-            Ok((stream, local)) => {
-                self.tell(LinkEvent::Up(self.link, local)).await;
-                self.pump(stream, commands).await
-            }
+    async fn start(mut self, target: Option<SocketAddr>, route: Route, commands: mpsc::Receiver<Queued>) {
+        let error = match connect(target, route.source).await {
+            Ok((stream, local)) => match route.tls {
+                None => self.live(stream, local, commands).await,
+                Some(tls) => match tls.connect(stream).await {
+                    // On the heap: most programs have connections without it, and those are many.
+                    Ok(stream) => Box::pin(self.live(stream, local, commands)).await,
+                    Err(error) => LinkError(error.to_string()),
+                },
+            },
             Err(error) => LinkError(error.to_string()),
         };
         self.tell(LinkEvent::Down(self.link, error)).await;
+    }
+
+    /// The life of a connection that is established; returns why it ended.
+    async fn live<S>(&mut self, stream: S, local: IpAddr, commands: mpsc::Receiver<Queued>) -> LinkError
+    where
+        S: AsyncRead + AsyncWrite,
+    {
+        self.tell(LinkEvent::Up(self.link, local)).await;
+        self.pump(stream, commands).await
     }
 
     /// Moves bytes both ways until the connection ends, and says why it did.
@@ -326,7 +349,7 @@ mod tests {
 
         fn connect(&mut self, channel: Channel) {
             let addr = self.addr();
-            self.links.connect(LINK, &addr, channel, None);
+            self.links.connect(LINK, &addr, channel, Route::default());
         }
 
         fn send(&mut self, tag: Tag, command: &Command) {
@@ -416,7 +439,7 @@ mod tests {
         on_control_thread(async {
             let mut rig = Rig::new(16).await;
             let (addr, source) = (rig.addr(), IpAddr::from([127, 0, 0, 2]));
-            rig.links.connect(LINK, &addr, Channel::Command, Some(source));
+            rig.links.connect(LINK, &addr, Channel::Command, Route { source: Some(source), tls: None });
             assert_eq!(rig.accept().await.peer_addr().expect("connected").ip(), source);
         });
     }
@@ -446,8 +469,8 @@ mod tests {
             let addr = rig.addr();
             let (_, unbound) = mpsc::channel::<()>(1);
             drop((std::mem::replace(&mut rig.server, TcpListener::bind("127.0.0.1:0").await.expect("ports")), unbound));
-            rig.links.connect(LinkId(1), &addr, Channel::Command, None);
-            rig.links.connect(LinkId(2), &Addr::new("name.invalid", 1), Channel::Command, None);
+            rig.links.connect(LinkId(1), &addr, Channel::Command, Route::default());
+            rig.links.connect(LinkId(2), &Addr::new("name.invalid", 1), Channel::Command, Route::default());
             let (first, second) = (rig.event().await, rig.event().await);
             assert!(matches!((&first, &second), (LinkEvent::Down(..), LinkEvent::Down(..))));
             assert_ne!(first.link(), second.link());

@@ -11,7 +11,9 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::MonitorMessage;
 use super::clock::Clock;
+use super::pipe::Route;
 use super::resolver::Resolver;
+use crate::net::tls::Tls;
 use crate::publish::Publisher;
 use crate::sentinel::epoch::EpochRegister;
 use crate::sentinel::event::{Event, Level};
@@ -48,6 +50,8 @@ pub struct Process {
     pub hub: Arc<HubSender>,
     /// Where records go.
     pub store: StoreHandle,
+    /// For all connections that are opened, if `tls-replication` is on.
+    pub tls: Option<Tls>,
     /// Looks up host names.
     pub resolver: Resolver,
     /// To the supervisor. Bounded, since monitors keep what it has no room for.
@@ -82,6 +86,11 @@ impl Process {
     /// The settings as of now.
     pub fn settings(&self) -> Arc<NodeSettings> {
         Arc::clone(&self.node.borrow())
+    }
+
+    /// How connections are made.
+    pub fn route(&self) -> Route {
+        Route { source: self.node.borrow().bind_source_addr, tls: self.tls.clone() }
     }
 
     /// What a machine may look at, as of now.

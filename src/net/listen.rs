@@ -46,6 +46,8 @@ pub fn bind_unix(path: &Path, mode: u32, backlog: u32) -> io::Result<UnixListene
 pub enum Listener {
     /// The network.
     Tcp(TcpListener),
+    /// The network, under TLS.
+    Tls(TcpListener),
     /// This machine.
     Unix(UnixListener),
 }
@@ -55,6 +57,8 @@ pub enum Listener {
 pub enum Accepted {
     /// From the network, and from where.
     Tcp(TcpStream, SocketAddr),
+    /// The same, before the handshake of TLS.
+    Tls(TcpStream, SocketAddr),
     /// From this machine.
     Unix(UnixStream),
 }
@@ -63,6 +67,7 @@ impl Listener {
     async fn next(&self) -> io::Result<Accepted> {
         match self {
             Listener::Tcp(listener) => listener.accept().await.map(|(stream, peer)| Accepted::Tcp(stream, peer)),
+            Listener::Tls(listener) => listener.accept().await.map(|(stream, peer)| Accepted::Tls(stream, peer)),
             Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
         }
     }

@@ -1,3 +1,4 @@
 //! Sockets.
 
 pub mod listen;
+pub mod tls;

@@ -29,12 +29,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::driver::SupervisorHandle;
 use crate::driver::clock::Clock;
 use crate::net::listen::{self, Accepted, Listener};
+use crate::net::tls::Tls;
 use crate::publish::Reader;
 use crate::sentinel::tilt::TiltRegister;
 use crate::sentinel::time::Millis;
@@ -59,7 +61,7 @@ pub struct Facts {
     pub config_file: String,
     /// `no`, `systemd` or `upstart`.
     pub supervised: &'static str,
-    /// `port`
+    /// `port`, or `tls-port` if that is 0.
     pub tcp_port: u16,
     /// `unixsocket`, as the conf file has it.
     pub unix_socket: Option<Arc<str>>,
@@ -116,6 +118,8 @@ pub struct Context {
     pub clock: Clock,
     /// Whether TILT is on.
     pub tilt: Arc<TiltRegister>,
+    /// For those who come by `tls-port`.
+    pub tls: Option<Tls>,
     /// Who may do what.
     pub acl: Acl,
     /// Commands that go by other names.
@@ -200,12 +204,44 @@ async fn admit(accepted: Accepted, context: &Arc<Context>, connections: &mut Joi
             let refusal = context.is_protected_from(peer).then_some(PROTECTED);
             enter(stream, Endpoint::Tcp(peer), local, refusal, context, connections).await
         }
+        Accepted::Tls(stream, peer) => {
+            let local = Endpoint::Tcp(stream.local_addr()?);
+            listen::prepare(&stream, context.limits.keepalive)?;
+            // Its place among `maxclients` is taken before the handshake, which therefore cannot be had without end.
+            let client =
+                context.clients.admit(Endpoint::Tcp(peer), local, context.clock.mono(), context.limits.max_clients);
+            let Some(client) = client else {
+                // Without a handshake there is nothing that could be said.
+                context.counters.rejection();
+                return Ok(());
+            };
+            let refusal = context.is_protected_from(peer).then_some(PROTECTED);
+            connections.spawn(shake_hands(stream, client, refusal, context.clone()));
+            Ok(())
+        }
         Accepted::Unix(stream) => {
             let path = context.facts.unix_socket.clone().unwrap_or_default();
             let end = Endpoint::Unix(path);
             enter(stream, end.clone(), end, None, context, connections).await
         }
     }
+}
+
+/// The handshake of TLS, and then the conversation, or the words with which it is refused.
+async fn shake_hands(stream: TcpStream, client: Arc<Client>, refusal: Option<&'static [u8]>, context: Arc<Context>) {
+    let Some(tls) = &context.tls else { return context.clients.forget(client.id) };
+    match tls.accept(stream).await {
+        Ok(mut stream) => match refusal {
+            None => return conn::run(stream, client, context).await,
+            Some(words) => {
+                // Whoever hangs up has no use for it.
+                let _ = stream.write_all(words).await;
+                context.counters.rejection();
+            }
+        },
+        Err(error) => tracing::warn!("Error accepting a client connection: {error}"),
+    }
+    context.clients.forget(client.id);
 }
 
 async fn enter<S>(

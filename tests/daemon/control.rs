@@ -93,6 +93,7 @@ impl Rig {
             resolver: Resolver::new(tokio::runtime::Handle::current()),
             notices: notice_sender,
             monitors: RefCell::default(),
+            tls: None,
             peers: RefCell::default(),
             scripts: RefCell::default(),
             script_submitted: tokio::sync::Notify::new(),

@@ -135,6 +135,7 @@ impl World {
             hub: subscriptions,
             clock,
             tilt: tilt.clone(),
+            tls: None,
             acl: Acl::new(users(plan.users), plan.acl_file, 128),
             renames: plan.renames,
             log_level: watch::channel("notice".to_owned()).1,

@@ -14,9 +14,10 @@ mod restart;
 mod rollback;
 mod sandbox;
 mod scripts;
-mod start;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the demo uses some more of it")]
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
 mod unix;
 mod versions;

@@ -91,6 +91,7 @@ fn context(publisher: &Publisher, supervisor: SupervisorHandle, hub: Arc<Hub>) -
         hub,
         clock,
         tilt: Arc::new(TiltRegister::default()),
+        tls: None,
         acl: Acl::new(Users::new(PubsubDefault::AllChannels), None, 128),
         renames: Renames::new(),
         log_level: watch::channel("notice".to_owned()).1,

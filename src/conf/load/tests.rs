@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::*;
 use crate::acl::User;
 use crate::conf::daemon::{BindAddr, BufferLimit, LogLevel, Supervised};
+use crate::conf::tls::AuthClients;
 
 const ID: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -341,12 +342,23 @@ fn a_user_line_overrides_requirepass() {
     assert!(!user(&load("user default on nopass +@all"), b"default").permits_channel(b"x", false));
 }
 
+/// config.md 192; the rest is OpenSSL's business
 #[test]
-fn what_this_build_cannot_protect_is_refused() {
-    for main in ["tls-port 6380", "tls-replication yes"] {
-        assert!(fatal(main).1.starts_with("This build"), "{main}");
-    }
-    load("tls-port 6380\ntls-port 0\ntls-replication no");
+fn tls_directives_are_kept_for_the_start() {
+    let loaded = load(
+        "tls-port 6380\ntls-replication yes\ntls-cert-file c\ntls-key-file \"\"\ntls-auth-clients optional\n\
+         tls-protocols \"TLSv1.2 tlsv1.3\"\ntls-session-cache-size 5",
+    );
+    let tls = &loaded.daemon.tls;
+    assert!(tls.is_wanted());
+    assert_eq!((tls.pair.cert.as_deref(), tls.pair.key.as_deref()), (Some(Path::new("c")), None));
+    assert_eq!((tls.auth_clients, tls.session_cache_size), (AuthClients::Optional, 5));
+    assert_eq!(loaded.node.announced_port(), 6380);
+    let inward = load("port 7000\ntls-port 6380");
+    assert_eq!(inward.node.announced_port(), 7000, "peers would not use TLS either");
+    let told = load("tls-port 6380\ntls-replication yes\nsentinel announce-port 5");
+    assert_eq!(told.node.announced_port(), 5);
+    assert!(!load("tls-cert-file c").daemon.tls.is_wanted());
 }
 
 /// config.md 105
