@@ -14,7 +14,7 @@ pub mod unit;
 use std::cell::RefCell;
 use std::fs;
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -47,7 +47,8 @@ use crate::server::counters::Counters;
 use crate::server::pause::Pause;
 use crate::server::pubsub::Feed;
 use crate::server::{self, Context, Facts, Limits, REDIS_VERSION};
-use crate::store::{self, file::ConfFile};
+use crate::start::Start;
+use crate::store::{self, file::Disk};
 use crate::telemetry::log::{self, Destination, log};
 use listeners::Doors;
 use readiness::Supervision;
@@ -81,9 +82,9 @@ enum StartError {
 }
 
 /// Runs a loaded configuration until it is told to end. The log must be open and no thread may run yet, since the
-/// process may fork. `conf_file` is absolute.
-pub fn run(loaded: Loaded, conf_file: &Path) -> ExitCode {
-    match Daemon::start(&loaded).and_then(|daemon| daemon.run(loaded, conf_file)) {
+/// process may fork.
+pub fn run(start: Start) -> ExitCode {
+    match Daemon::start(&start.loaded).and_then(|daemon| daemon.run(start)) {
         Ok(End::Requested(_)) => ExitCode::SUCCESS,
         Ok(End::Insisted) => ExitCode::FAILURE,
         Err(error) => {
@@ -163,7 +164,8 @@ impl Daemon {
     }
 
     /// Serves until told to end, then cleans up.
-    fn run(self, loaded: Loaded, conf_file: &Path) -> Result<End, StartError> {
+    fn run(self, start: Start) -> Result<End, StartError> {
+        let Start { loaded, conf_file, disk, .. } = start;
         let Daemon { supervision, control, serve, listeners, max_clients, pidfile, tls, acl } = self;
         let unix_socket = loaded.daemon.unix_socket.clone();
         let (closing, closes) = watch::channel(false);
@@ -181,7 +183,6 @@ impl Daemon {
         let end = control.block_on(LocalSet::new().run_until(async {
             let mut signals = Signals::install()?;
             let (stop, mut stops) = mpsc::channel(1);
-            let disk = Arc::new(ConfFile::new(conf_file.to_owned()));
             let Wired { mut supervisor, scripts, context, feed } =
                 wire(&loaded, clock, disk, serve.handle(), stop, Front { facts, limits, acl, tls: tls.clone() })?;
             let scripts = tokio::task::spawn_local(scripts.run());
@@ -250,7 +251,7 @@ struct Wired {
 fn wire(
     loaded: &Loaded,
     clock: Clock,
-    disk: Arc<ConfFile>,
+    disk: Arc<dyn Disk>,
     serve: &Handle,
     stop: mpsc::Sender<Asker>,
     front: Front,

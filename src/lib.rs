@@ -11,5 +11,6 @@ pub mod publish;
 pub mod resp;
 pub mod sentinel;
 pub mod server;
+pub mod start;
 pub mod store;
 pub mod telemetry;

@@ -61,6 +61,14 @@ pub enum ConfError {
     /// `sentineld.toml` cannot be used. On stderr.
     #[error("{0}")]
     Settings(#[from] SettingsError),
+    /// The state file cannot be used. A line in the log, then the block on stderr.
+    #[error("Fatal error, can't use state file '{}':{cause}", path.display())]
+    State {
+        /// As given.
+        path: PathBuf,
+        /// Its text is loaded like a conf file.
+        cause: Box<ConfError>,
+    },
     /// No file was named. A line in the log, level warning.
     #[error("Sentinel needs config file on disk to save state. Exiting...")]
     NoFile,
@@ -71,6 +79,7 @@ impl ConfError {
     pub fn log_line(&self) -> Option<String> {
         match self {
             ConfError::Fatal(_) | ConfError::Settings(_) => None,
+            ConfError::State { path, .. } => Some(format!("Fatal error, can't use state file '{}'", path.display())),
             ConfError::UnresolvedHost { host, .. } => Some(format!("Failed to resolve hostname '{host}'")),
             ConfError::Unreadable { .. } | ConfError::NotWritable { .. } | ConfError::NoFile => Some(self.to_string()),
         }
@@ -80,6 +89,7 @@ impl ConfError {
     pub fn block(&self) -> Option<String> {
         match self {
             ConfError::Fatal(fatal) | ConfError::UnresolvedHost { fatal, .. } => Some(fatal.to_string()),
+            ConfError::State { cause, .. } => cause.block(),
             ConfError::Settings(error) => Some(format!("{error}\n")),
             _ => None,
         }

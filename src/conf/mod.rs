@@ -16,6 +16,7 @@ pub mod plain;
 pub mod sentinel_line;
 pub mod settings;
 pub mod slot;
+pub mod state;
 pub mod table;
 pub mod tls;
 pub mod user;

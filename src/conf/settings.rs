@@ -11,6 +11,7 @@
 //!
 //! [node]
 //! tilt = "rearm"                           # rearm | stock
+//! state-file = "/var/lib/sentinel/state"   # absolute; sentinel.conf is never written then (see `conf/state.rs`)
 //! ```
 //!
 //! Everything has a default; a file that says more than this, or other words, is refused as a whole.
@@ -19,7 +20,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use thiserror::Error;
 
 use super::error::strerror;
@@ -47,23 +49,33 @@ pub enum SettingsError {
     },
 }
 
+/// What the file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// For the core.
+    pub policies: Policies,
+    /// `[node] state-file`, absolute.
+    pub state_file: Option<PathBuf>,
+}
+
 /// Reads the file.
-pub fn load(path: &Path) -> Result<Policies, SettingsError> {
+pub fn load(path: &Path) -> Result<Settings, SettingsError> {
     let unreadable = |cause| SettingsError::Unreadable { path: path.to_owned(), cause };
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     parse(&text).map_err(|cause| SettingsError::Unknown { path: path.to_owned(), cause: Box::new(cause) })
 }
 
 /// Reads the text.
-pub fn parse(text: &str) -> Result<Policies, toml::de::Error> {
+pub fn parse(text: &str) -> Result<Settings, toml::de::Error> {
     let file: File = toml::from_str(text)?;
     let defaults = file.defaults.over(MasterPolicy::default());
     let masters = file.master.iter().map(|(name, own)| (MasterName::from(name.as_str()), own.over(defaults)));
-    Ok(Policies {
+    let policies = Policies {
         defaults,
         masters: masters.collect(),
         tilt: file.node.tilt.map_or_else(TiltMode::default, Into::into),
-    })
+    };
+    Ok(Settings { policies, state_file: file.node.state_file })
 }
 
 #[derive(Deserialize)]
@@ -100,6 +112,14 @@ impl MasterTable {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct NodeTable {
     tilt: Option<TiltWord>,
+    #[serde(default, deserialize_with = "absolute")]
+    state_file: Option<PathBuf>,
+}
+
+/// A relative path would depend on where the process is started.
+fn absolute<'de, D: Deserializer<'de>>(value: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = PathBuf::deserialize(value)?;
+    if path.is_absolute() { Ok(Some(path)) } else { Err(D::Error::custom("expected an absolute path")) }
 }
 
 /// The words of the file for the values of a choice. They stand apart from the core's types, which know no files.
@@ -132,13 +152,13 @@ mod tests {
 
     #[test]
     fn an_empty_file_chooses_the_defaults() {
-        assert_eq!(parse("").expect("valid"), Policies::default());
+        assert_eq!(parse("").expect("valid"), Settings::default());
     }
 
     #[test]
     fn a_master_s_own_table_goes_before_the_defaults_key_by_key() {
         let text = "[defaults]\nelection = 'stock'\nmasterless = 'stock'\n[master.m]\nelection = 'fast'\n[node]\ntilt = 'stock'\n";
-        let policies = parse(text).expect("valid");
+        let policies = parse(text).expect("valid").policies;
         let m = policies.of(&MasterName::from("m"));
         assert_eq!((m.election, m.masterless), (Election::Fast, Masterless::Stock));
         assert_eq!(policies.of(&MasterName::from("other")).election, Election::Stock);
@@ -148,7 +168,8 @@ mod tests {
     #[test]
     fn stock_can_be_had_throughout() {
         let text = "[defaults]\nstale-replica-promotion = 'never'\nelection = 'stock'\nmasterless = 'stock'\n[node]\ntilt = 'stock'";
-        assert_eq!(parse(text).expect("valid"), Policies::stock());
+        assert_eq!(parse(text).expect("valid").policies, Policies::stock());
+        assert_eq!(parse("[node]\nstate-file = '/s'").expect("valid").state_file.as_deref(), Some(Path::new("/s")));
     }
 
     #[test]
@@ -157,6 +178,7 @@ mod tests {
             ("[defaults]\nelection = 'quick'", ["line 2", "`fast`"]),
             ("[defaults]\n\nelections = 'fast'", ["line 3", "`election`"]),
             ("[node]\ntilt = 5", ["line 2", "tilt"]),
+            ("[node]\nstate-file = 'state'", ["line 2", "absolute"]),
             ("[nodes]", ["line 1", "`node`"]),
             ("election = 'fast'", ["line 1", "`defaults`"]),
         ] {

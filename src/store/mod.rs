@@ -6,8 +6,10 @@
 //! newest record is on disk after all.
 
 pub mod file;
+pub mod state;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,10 +20,12 @@ use tokio::time::{Instant, sleep_until};
 use crate::acl::Users;
 pub use crate::conf::daemon::LogLevel;
 use crate::conf::error::strerror;
+use crate::conf::files::AnyFiles;
 use crate::conf::image::ConfImage;
+use crate::conf::load::{SourceSet, load};
 use crate::sentinel::NodeSettings;
 use crate::sentinel::epoch::EpochRegister;
-use crate::sentinel::id::{MasterName, Rev};
+use crate::sentinel::id::{MasterName, Rev, RunId};
 use crate::sentinel::monitor::record::MasterRecord;
 use file::{Disk, SaveError};
 
@@ -192,7 +196,7 @@ impl Store {
                 tracing::warn!("{error}");
                 tracing::warn!(
                     "WARNING: Sentinel was not able to save the new configuration on disk!!!: {}",
-                    strerror(error.cause())
+                    error.cause().map_or_else(|| "it could not be loaded".to_owned(), strerror)
                 );
             }
         }
@@ -268,10 +272,18 @@ impl Saver {
         }
         // Read after the changes were taken, so it covers every epoch in them.
         let text = self.image.render(self.epoch.current());
+        check(&text)?;
         self.disk.replace(&text)?;
         self.written = Some(text);
         Ok(())
     }
+}
+
+/// A file from which nobody could start must not replace one from which somebody can.
+fn check(text: &[u8]) -> Result<(), SaveError> {
+    let sources = SourceSet { main: text.to_vec(), stdin: None, options: Vec::new(), cwd: PathBuf::from("/") };
+    let nobody = RunId::from("");
+    load(&sources, nobody, &AnyFiles).map(drop).map_err(|error| SaveError::Unloadable(error.to_string()))
 }
 
 #[cfg(test)]

@@ -29,8 +29,7 @@ const COORDINATED: &str = "SENTINEL FAILOVER has no COORDINATED form yet";
 
 /// Lines of failover.md that belong to a later milestone. One that has a test by now is named in the report: it must
 /// leave this list.
-const LATER: &[(usize, &str)] =
-    &[(178, COORDINATED), (179, COORDINATED), (180, COORDINATED), (181, COORDINATED)];
+const LATER: &[(usize, &str)] = &[(178, COORDINATED), (179, COORDINATED), (180, COORDINATED), (181, COORDINATED)];
 
 /// Lines of commands.md likewise.
 const LATER_COMMANDS: &[(usize, &str)] =

@@ -13,6 +13,7 @@ mod outgoing;
 mod restart;
 mod rollback;
 mod sandbox;
+mod saves;
 mod scripts;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the demo uses some more of it")]

@@ -1,0 +1,104 @@
+//! From arguments to a configuration that is ready to run: files are recovered, read, checked and brought together.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cli::{RunArgs, Stdin};
+use crate::conf::error::ConfError;
+use crate::conf::files::{self, RealFiles};
+use crate::conf::load::{self, Loaded, SourceSet};
+use crate::conf::{settings, state};
+use crate::daemon;
+use crate::store::file::{self, ConfFile, Disk};
+use crate::store::state::StateFile;
+
+/// Everything that a daemon starts with.
+pub struct Start {
+    /// What the files say.
+    pub loaded: Loaded,
+    /// Absolute.
+    pub conf_file: PathBuf,
+    /// Where changes go.
+    pub disk: Arc<dyn Disk>,
+    /// Saved to, and checked before anything is said: the conf file, or the state file.
+    saved_to: SavedTo,
+}
+
+enum SavedTo {
+    Conf,
+    State(PathBuf),
+}
+
+impl Start {
+    /// Reads everything there is to read. The file must exist, since state is saved there.
+    pub fn read(args: &RunArgs, cwd: PathBuf) -> Result<Start, ConfError> {
+        let settings = args.settings.as_deref().map(settings::load).transpose()?.unwrap_or_default();
+        let mut warnings = Vec::new();
+        let main = args.file.as_deref().map(|path| read_conf(path, &mut warnings)).transpose()?.unwrap_or_default();
+        let stdin = (args.stdin == Stdin::Read).then(read_stdin);
+        let sources = SourceSet { main, stdin, options: args.options.clone(), cwd };
+        let mut loaded = load::load(&sources, daemon::random_id(), &RealFiles)?;
+        loaded.node.policies = settings.policies;
+        let conf_file = args.file.as_deref().map(Path::to_owned).ok_or(ConfError::NoFile)?;
+        let Some(path) = settings.state_file else {
+            loaded.warnings.splice(0..0, warnings);
+            let disk = Arc::new(ConfFile::new(conf_file.clone()));
+            return Ok(Start { loaded, conf_file, disk, saved_to: SavedTo::Conf });
+        };
+        let conf =
+            [&*sources.main, b"\n", sources.stdin.as_deref().unwrap_or_default(), b"\n", &sources.options].concat();
+        let header = state::header(&conf);
+        if let Some(text) = read_state(&path, &mut warnings)? {
+            let edited = !state::is_of(&text, &conf);
+            let sources = SourceSet { main: text, stdin: None, options: Vec::new(), cwd: sources.cwd.clone() };
+            let state = load::load(&sources, daemon::random_id(), &RealFiles)
+                .map_err(|error| ConfError::State { path: path.clone(), cause: Box::new(error) })?;
+            loaded = state::merge(loaded, &state, edited);
+        }
+        loaded.warnings.splice(0..0, warnings);
+        let disk = Arc::new(StateFile::new(ConfFile::new(path.clone()), header, sources.main));
+        Ok(Start { loaded, conf_file, disk, saved_to: SavedTo::State(path) })
+    }
+
+    /// Whether what is learned can be saved. Stock looks after a successful load and before its banner.
+    pub fn check_writable(&self) -> Result<(), ConfError> {
+        match &self.saved_to {
+            SavedTo::Conf => files::check_writable(&self.conf_file),
+            SavedTo::State(path) if path.exists() => files::check_writable(path),
+            SavedTo::State(path) => files::check_writable(path.parent().unwrap_or(Path::new("/"))),
+        }
+    }
+}
+
+fn read_conf(path: &Path, warnings: &mut Vec<String>) -> Result<Vec<u8>, ConfError> {
+    recover(path, warnings)?;
+    files::read_main(path)
+}
+
+/// `None` at the first start.
+fn read_state(path: &Path, warnings: &mut Vec<String>) -> Result<Option<Vec<u8>>, ConfError> {
+    recover(path, warnings)?;
+    match fs::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(ConfError::Unreadable { path: path.to_owned(), cause }),
+    }
+}
+
+/// Finishes a save that was cut short. The log is not open yet: what it has to be told is kept in `warnings`.
+fn recover(path: &Path, warnings: &mut Vec<String>) -> Result<(), ConfError> {
+    let recovered = file::recover(path).map_err(|cause| ConfError::NotWritable { path: path.to_owned(), cause })?;
+    if recovered {
+        warnings.push(format!("A save of {} had been cut short and was finished.", path.display()));
+    }
+    Ok(())
+}
+
+fn read_stdin() -> Vec<u8> {
+    let mut text = Vec::new();
+    // What could be read counts, as in stock.
+    let _ = io::stdin().lock().read_to_end(&mut text);
+    text
+}
