@@ -18,7 +18,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("publish", &["sentinel", "driver::MonitorMessage"]),
     // Replies of servers and commands to them are data of the core.
     ("resp", &["sentinel::io", "sentinel::command"]),
-    ("net", &[]),
+    // TLS is set up by directives, in their own terms and with their own errors.
+    ("net", &["conf::tls", "conf::error::strerror"]),
     // Of those that look at the driver it knows two outlets, and no more: the log and the subscribers.
     ("driver", &["sentinel", "store", "publish", "resp", "net", "telemetry::log", "server::pubsub", LOG_LEVEL]),
     // ACL SAVE replaces its file as the store does.
