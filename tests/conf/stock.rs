@@ -1,4 +1,5 @@
-//! The installed redis-sentinel, run on files of ours. It listens on a unix socket only, so runs never meet.
+//! The installed redis-sentinel, run on files of ours, and beside it our own program. They listen on a unix socket only,
+//! so runs never meet.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,15 +13,37 @@ use tempfile::TempDir;
 /// A directory with a program called `redis-sentinel` in it.
 pub(crate) struct Stock {
     dir: TempDir,
+    label: &'static str,
 }
+
+/// What keeps a program away from ports, log files and the background.
+const HERE: &[&str] = &["--port", "0", "--logfile", "", "--loglevel", "notice", "--daemonize", "no"];
 
 impl Stock {
     /// Looks the program up under the names that its packages give it.
     pub(crate) fn find() -> Stock {
-        let program = find_program(&["redis-sentinel", "redis-server", "redis-check-rdb"]);
+        Stock::of(&find_program(&["redis-sentinel", "redis-server", "redis-check-rdb"]), "stock")
+    }
+
+    /// Our own program in the same place.
+    pub(crate) fn ours() -> Stock {
+        Stock::of(Path::new(env!("CARGO_BIN_EXE_sentineld")), "sentineld")
+    }
+
+    fn of(program: &Path, label: &'static str) -> Stock {
         let dir = tempfile::tempdir().expect("temp dir");
         symlink(program, dir.path().join("redis-sentinel")).expect("linked");
-        Stock { dir }
+        Stock { dir, label }
+    }
+
+    /// For people.
+    pub(crate) fn label(&self) -> &'static str {
+        self.label
+    }
+
+    /// Whether it is not ours.
+    pub(crate) fn is_stock(&self) -> bool {
+        self.label == "stock"
     }
 
     /// Where files may be put.
@@ -33,20 +56,34 @@ impl Stock {
         self.command(conf).output().expect("runs")
     }
 
-    /// Starts it on a file that has no listener yet, and waits until it is up.
+    /// The same with options.
+    pub(crate) fn run_with(&self, conf: &Path, options: &[&str]) -> Output {
+        self.command(conf).args(options).output().expect("runs")
+    }
+
+    /// Starts it on a file, without the listener that the file asks for, and waits until it is up.
     pub(crate) fn start(&self, conf: &Path) -> Running {
+        self.try_start(conf).unwrap_or_else(|log| panic!("{} refused the file:\n{log}", self.label))
+    }
+
+    /// The same; what it says when it ends instead.
+    pub(crate) fn try_start(&self, conf: &Path) -> Result<Running, String> {
         let socket = conf.with_extension("sock");
         let log = conf.with_extension("log");
         let mut command = self.command(conf);
-        command.args(["--port", "0", "--unixsocket"]).arg(&socket);
-        let child = command.stdout(fs::File::create(&log).expect("created")).spawn().expect("starts");
+        command.args(HERE).arg("--unixsocket").arg(&socket);
+        let output = fs::File::create(&log).expect("created");
+        let errors = output.try_clone().expect("an open file can be duplicated");
+        let child = command.stdout(output).stderr(errors).spawn().expect("starts");
         let mut running = Running { child, socket };
-        wait_for("stock to start", || {
+        let mut refused = None;
+        wait_for("a Sentinel to start", || {
+            let has_ended = running.child.try_wait().expect("waits").is_some();
             let text = fs::read_to_string(&log).expect("readable");
-            assert!(running.child.try_wait().expect("waits").is_none(), "stock refused the file:\n{text}");
-            text.contains("Sentinel ID is")
+            refused = has_ended.then(|| text.clone());
+            has_ended || text.contains("Sentinel ID is")
         });
-        running
+        refused.map_or(Ok(running), Err)
     }
 
     fn command(&self, conf: &Path) -> Command {

@@ -25,6 +25,7 @@ mod net;
 mod partition;
 mod proxy;
 mod sampler;
+mod saves;
 mod stop;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the other end-to-end tests use some more of it")]
