@@ -233,7 +233,7 @@ fn facts(running: &Running, text: &str) -> Facts {
 }
 
 /// Maps of a reply as redis-cli prints them: a field and a value, line by line; each map begins with its name.
-fn entries(lines: &[String]) -> Vec<BTreeMap<String, String>> {
+pub(crate) fn entries(lines: &[String]) -> Vec<BTreeMap<String, String>> {
     let mut entries: Vec<BTreeMap<String, String>> = Vec::new();
     // So it prints an empty list.
     let lines = if lines == [""] { &[] } else { lines };
