@@ -9,6 +9,7 @@ pub mod listeners;
 pub mod readiness;
 pub mod reload;
 pub mod signals;
+pub mod title;
 pub mod unit;
 
 use std::cell::RefCell;
@@ -49,11 +50,13 @@ use crate::server::pubsub::Feed;
 use crate::server::{self, Context, Facts, Limits, REDIS_VERSION};
 use crate::start::Start;
 use crate::store::{self, file::Disk};
-use crate::telemetry::log::{self, Destination, log};
+use crate::telemetry::line::{Format, Timestamp};
+use crate::telemetry::log::{self, Destination, Output, Syslog, log};
 use listeners::Doors;
 use readiness::Supervision;
 use reload::Reloader;
 use signals::Signals;
+use title::Variables;
 
 /// Threads for client connections. One alone would spend up to a third less on requests that come singly from many
 /// clients, and answer a quarter fewer of those that come in pipelines (`make bench`).
@@ -97,8 +100,21 @@ pub fn run(start: Start) -> ExitCode {
 
 /// Opens the log as the configuration says.
 pub fn open_log(settings: &DaemonSettings) {
+    let format = match settings.log_format {
+        "logfmt" => Format::Logfmt,
+        "json" => Format::Json,
+        _ => Format::Stock,
+    };
+    let timestamp = match settings.log_timestamp_format {
+        "iso8601" => Timestamp::Iso8601,
+        "milliseconds" => Timestamp::Milliseconds,
+        _ => Timestamp::Stock,
+    };
+    let syslog = settings
+        .syslog_enabled
+        .then(|| Syslog { ident: settings.syslog_ident.clone(), facility: settings.syslog_facility.to_owned() });
     let destination = settings.logfile.clone().map_or(Destination::Stdout, Destination::File);
-    log::open(settings.log_level.threshold(), destination);
+    log::open(settings.log_level.threshold(), Output { destination, format, timestamp, syslog });
 }
 
 /// Why the process ends.
@@ -166,6 +182,12 @@ impl Daemon {
     /// Serves until told to end, then cleans up.
     fn run(self, start: Start) -> Result<End, StartError> {
         let Start { loaded, conf_file, disk, .. } = start;
+        if loaded.daemon.set_proc_title {
+            let name = std::env::args().next().unwrap_or_default();
+            let variables = Variables { title: &name, conf_file: &conf_file };
+            // Where there is no /proc, `ps` shows the arguments.
+            let _ = title::show(&title::compose(&loaded, &variables));
+        }
         let Daemon { supervision, control, serve, listeners, max_clients, pidfile, tls, acl } = self;
         let unix_socket = loaded.daemon.unix_socket.clone();
         let (closing, closes) = watch::channel(false);
@@ -378,7 +400,8 @@ fn banner() {
 
 /// The line with mode and port, or the logo in its place.
 fn greet(settings: &DaemonSettings, port: u16) {
-    if settings.logfile.is_none() && std::io::stdout().is_terminal() {
+    let is_watched = settings.logfile.is_none() && !settings.syslog_enabled && io::stdout().is_terminal();
+    if is_watched || settings.always_show_logo {
         log::log_raw(&logo(port));
     } else {
         log(Level::Notice, &format!("Running mode=sentinel, port={port}."));

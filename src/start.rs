@@ -41,6 +41,9 @@ impl Start {
         let sources = SourceSet { main, stdin, options: args.options.clone(), cwd };
         let mut loaded = load::load(&sources, daemon::random_id(), &RealFiles)?;
         loaded.node.policies = settings.policies;
+        if settings.json_log {
+            loaded.daemon.log_format = "json";
+        }
         let conf_file = args.file.as_deref().map(Path::to_owned).ok_or(ConfError::NoFile)?;
         let Some(path) = settings.state_file else {
             loaded.warnings.splice(0..0, warnings);

@@ -99,6 +99,7 @@ pub struct BufferLimit {
 /// Everything that the daemon has to know besides [`crate::sentinel::NodeSettings`], which has `port`, `requirepass`
 /// and `bind-source-addr`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a yes/no directive")]
 pub struct DaemonSettings {
     /// `bind`; empty is no TCP listener.
     pub bind: Vec<BindAddr>,
@@ -109,6 +110,22 @@ pub struct DaemonSettings {
     pub logfile: Option<PathBuf>,
     /// `loglevel`
     pub log_level: LogLevel,
+    /// `log-format`
+    pub log_format: &'static str,
+    /// `log-timestamp-format`
+    pub log_timestamp_format: &'static str,
+    /// `syslog-enabled`
+    pub syslog_enabled: bool,
+    /// `syslog-ident`
+    pub syslog_ident: String,
+    /// `syslog-facility`
+    pub syslog_facility: &'static str,
+    /// `always-show-logo`
+    pub always_show_logo: bool,
+    /// `set-proc-title`
+    pub set_proc_title: bool,
+    /// `proc-title-template`
+    pub title_template: String,
     /// `protected-mode`
     pub protected_mode: bool,
     /// `daemonize`; does not count when supervised.
@@ -154,6 +171,14 @@ impl DaemonSettings {
             dir: dir.to_owned(),
             logfile: None,
             log_level: LogLevel::Notice,
+            log_format: "legacy",
+            log_timestamp_format: "legacy",
+            syslog_enabled: false,
+            syslog_ident: "redis".to_owned(),
+            syslog_facility: "local0",
+            always_show_logo: false,
+            set_proc_title: true,
+            title_template: "{title} {listen-addr} {server-mode}".to_owned(),
             protected_mode: false,
             daemonize: false,
             supervised: Supervised::No,
@@ -183,6 +208,16 @@ impl DaemonSettings {
             ("bind", Value::Unset) => self.bind = DaemonSettings::new(&self.dir).bind,
             ("logfile", Value::Text(path)) => self.logfile = (!path.is_empty()).then(|| as_path(path)),
             ("loglevel", Value::Word(name)) => self.log_level = LogLevel::parse(name).unwrap_or(LogLevel::Notice),
+            ("log-format", Value::Word(format)) => self.log_format = format,
+            ("log-timestamp-format", Value::Word(format)) => self.log_timestamp_format = format,
+            ("syslog-enabled", Value::Bool(yes)) => self.syslog_enabled = *yes,
+            ("syslog-ident", Value::Text(ident)) => self.syslog_ident = String::from_utf8_lossy(ident).into_owned(),
+            ("syslog-facility", Value::Word(facility)) => self.syslog_facility = facility,
+            ("always-show-logo", Value::Bool(yes)) => self.always_show_logo = *yes,
+            ("set-proc-title", Value::Bool(yes)) => self.set_proc_title = *yes,
+            ("proc-title-template", Value::Text(text)) => {
+                self.title_template = String::from_utf8_lossy(text).into_owned();
+            }
             ("protected-mode", Value::Bool(yes)) => self.protected_mode = *yes,
             ("daemonize", Value::Bool(yes)) => self.daemonize = *yes,
             ("supervised", Value::Word(by)) => {

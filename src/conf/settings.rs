@@ -11,6 +11,7 @@
 //!
 //! [node]
 //! tilt = "rearm"                           # rearm | stock
+//! log-format = "conf"                      # conf (as sentinel.conf says) | json
 //! state-file = "/var/lib/sentinel/state"   # absolute; sentinel.conf is never written then (see `conf/state.rs`)
 //! ```
 //!
@@ -56,6 +57,8 @@ pub struct Settings {
     pub policies: Policies,
     /// `[node] state-file`, absolute.
     pub state_file: Option<PathBuf>,
+    /// `[node] log-format = "json"`: goes before the conf file's `log-format`.
+    pub json_log: bool,
 }
 
 /// Reads the file.
@@ -75,7 +78,8 @@ pub fn parse(text: &str) -> Result<Settings, toml::de::Error> {
         masters: masters.collect(),
         tilt: file.node.tilt.map_or_else(TiltMode::default, Into::into),
     };
-    Ok(Settings { policies, state_file: file.node.state_file })
+    let json_log = matches!(file.node.log_format, Some(LogFormatWord::Json));
+    Ok(Settings { policies, state_file: file.node.state_file, json_log })
 }
 
 #[derive(Deserialize)]
@@ -112,8 +116,16 @@ impl MasterTable {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct NodeTable {
     tilt: Option<TiltWord>,
+    log_format: Option<LogFormatWord>,
     #[serde(default, deserialize_with = "absolute")]
     state_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum LogFormatWord {
+    Conf,
+    Json,
 }
 
 /// A relative path would depend on where the process is started.

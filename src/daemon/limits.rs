@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(outcome, Ok(Outcome { maxclients: 10_000, lines: vec![] }));
     }
 
-    /// `config.md` 6.2
+    /// config.md 6.2
     #[test]
     fn says_that_it_raised_the_limit() {
         let outcome = settle(10_000, 1024, |_| Ok(())).expect("enough");
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(outcome, Outcome { maxclients: 10_000, lines: vec![(Level::Notice, line.to_owned())] });
     }
 
-    /// `config.md` 181
+    /// config.md 181
     #[test]
     fn reduces_maxclients_with_stocks_three_lines() {
         let outcome = settle(10_000, 1024, |_| Err(Errno::EPERM)).expect("enough");
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(outcome.map(|outcome| outcome.maxclients), Ok(4_992 - RESERVED));
     }
 
-    /// `config.md` 182
+    /// config.md 182
     #[test]
     fn gives_up_when_nothing_is_left_for_clients() {
         let error = settle(10_000, 20, |_| Err(Errno::EPERM)).expect_err("too few");

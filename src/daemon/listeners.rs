@@ -127,7 +127,7 @@ mod tests {
         std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("loopback has ports").port()
     }
 
-    /// `config.md` 171, 175, 176
+    /// config.md 171, 175, 176
     #[tokio::test]
     async fn fails_as_stock_fails() {
         let port = free_port();

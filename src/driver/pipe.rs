@@ -394,7 +394,7 @@ mod tests {
     const INFO: &str = "*1\r\n$4\r\nINFO\r\n";
     const SETNAME: &str = "*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$1\r\nx\r\n";
 
-    /// `config.md` 207: the order of commands on a new link.
+    /// config.md 207: the order of commands on a new link.
     #[test]
     fn commands_queue_while_it_connects_and_leave_in_one_write() {
         on_control_thread(async {

@@ -124,7 +124,35 @@ impl fmt::Display for Event {
 mod tests {
     use super::*;
 
-    /// failover.md 191
+    /// config.md 155, as its section 6.4 has it; the last two lists are ours and verbose ones.
+    #[test]
+    fn every_event_has_its_level() {
+        let warning = "+monitor -monitor +set +reset-master +sdown -sdown +odown -odown +new-epoch +try-failover \
+                       +vote-for-leader +elected-leader +failover-state-select-slave +selected-slave \
+                       -failover-abort-no-good-slave -failover-abort-not-elected -failover-abort-slave-timeout \
+                       +promoted-slave +failover-state-reconf-slaves +failover-end +failover-end-for-timeout \
+                       +switch-master +config-update-from +tilt -tilt -script-error -script-timeout \
+                       +stale-candidate-accepted";
+        let notice = "+slave +sentinel +sentinel-address-switch +sentinel-address-update +sentinel-invalid-addr +reboot \
+                      +convert-to-slave +fix-slave-config +failover-state-send-slaveof-noone \
+                      +failover-state-wait-promotion +slave-reconf-sent +slave-reconf-inprog +slave-reconf-done \
+                      +slave-reconf-sent-be -slave-reconf-sent-timeout";
+        let verbose = "+role-change -role-change";
+        let debug = "+script-child -script-child -cmd-link-reconnection -pubsub-link-reconnection";
+        let lists =
+            [(Level::Warning, warning), (Level::Notice, notice), (Level::Verbose, verbose), (Level::Debug, debug)];
+        let mut listed = 0;
+        for (level, names) in lists {
+            for name in names.split_whitespace() {
+                let kind = EventKind::ALL.iter().find(|kind| kind.name() == name);
+                assert_eq!(kind.map(|kind| kind.level()), Some(level), "{name}");
+                listed += 1;
+            }
+        }
+        assert_eq!(listed, EventKind::ALL.len());
+    }
+
+    /// failover.md 191; config.md 156
     #[test]
     fn debug_events_are_logged_only() {
         let published = |kind| Event::new(kind, "x").is_published();

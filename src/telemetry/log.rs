@@ -8,12 +8,14 @@
 //! forked, since it starts a thread. From then on that thread writes, and a reader that stops reading costs lines, never
 //! time: stock stands still when the pipe behind its stdout is full.
 
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use nix::syslog::{Facility, LogFlags, Priority, Severity, openlog, syslog};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
@@ -24,11 +26,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::reload;
 
+use super::line::{Format, Kind, Record, Timestamp};
 use crate::sentinel::event::Level;
 use crate::sentinel::time::UnixMillis;
 
-/// Longest message, bytes. Stock's buffer has 1024, one of them for the terminator.
-const MAX_MESSAGE: usize = 1023;
 /// Lines that may wait for the writer: a burst of events at a slow disk is kept, a reader that is gone for good is not.
 const MAX_WAITING_LINES: usize = 8192;
 /// Target of lines that stock writes from its signal handlers, which have another head.
@@ -46,6 +47,28 @@ pub enum Destination {
     File(PathBuf),
 }
 
+/// How lines look and where they go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Where they are written.
+    pub destination: Destination,
+    /// `log-format`
+    pub format: Format,
+    /// `log-timestamp-format`
+    pub timestamp: Timestamp,
+    /// `syslog-enabled`: they go there as well.
+    pub syslog: Option<Syslog>,
+}
+
+/// `syslog-ident` and `syslog-facility`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Syslog {
+    /// The name that each line begins with.
+    pub ident: String,
+    /// `user` or `local0` to `local7`.
+    pub facility: String,
+}
+
 /// The parts of the installed log that change later.
 struct Installed {
     writer: LineWriter,
@@ -58,11 +81,11 @@ static INSTALLED: OnceLock<Installed> = OnceLock::new();
 /// Installs the log. Lines below `threshold` are not written; `None` writes nothing at all.
 ///
 /// Only the first call of a process counts, so that tests can run many daemons in one.
-pub fn open(threshold: Option<Level>, destination: Destination) {
+pub fn open(threshold: Option<Level>, output: Output) {
     INSTALLED.get_or_init(|| {
-        let writer = LineWriter { sink: Sink { destination, losses: Losses::default() }, thread: Arc::default() };
+        let writer = LineWriter { sink: Sink::new(output), thread: Arc::default() };
         let (filter, handle) = reload::Layer::new(filter_of(threshold));
-        let lines = tracing_subscriber::fmt::Layer::new().event_format(StockLine).with_writer(writer.clone());
+        let lines = tracing_subscriber::fmt::Layer::new().event_format(Parts).with_writer(writer.clone());
         // Fails only if something else has installed a subscriber; then that one gets the lines.
         let _ = tracing::subscriber::set_global_default(Registry::default().with(filter).with(lines));
         Installed { writer, threshold: handle, guard: Mutex::new(None) }
@@ -128,10 +151,10 @@ fn filter_of(threshold: Option<Level>) -> LevelFilter {
     }
 }
 
-/// Stock's line.
-struct StockLine;
+/// The parts of a line, which gets its form where it is written.
+struct Parts;
 
-impl<S, N> FormatEvent<S, N> for StockLine
+impl<S, N> FormatEvent<S, N> for Parts
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -139,29 +162,16 @@ where
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut message = Message(String::new());
         event.record(&mut message);
-        if event.metadata().target() == RAW {
-            return writer.write_str(&message.0);
-        }
-        let pid = std::process::id();
-        let now = chrono::Local::now();
-        if event.metadata().target() == SIGNAL {
-            write!(writer, "{pid}:{SIGNAL} ({}) ", now.timestamp())?;
-        } else {
-            let mark = match *event.metadata().level() {
-                tracing::Level::TRACE => '.',
-                tracing::Level::DEBUG => '-',
-                tracing::Level::INFO => '*',
-                tracing::Level::WARN | tracing::Level::ERROR => '#',
-            };
-            write!(writer, "{pid}:X {} {mark} ", stamp(&now))?;
-        }
-        put_printable(&mut writer, &message.0)?;
-        writer.write_char('\n')
+        let kind = match (event.metadata().target(), *event.metadata().level()) {
+            (RAW, _) => Kind::Raw,
+            (SIGNAL, _) => Kind::Signal,
+            (_, tracing::Level::TRACE) => Kind::Debug,
+            (_, tracing::Level::DEBUG) => Kind::Verbose,
+            (_, tracing::Level::INFO) => Kind::Notice,
+            (_, tracing::Level::WARN | tracing::Level::ERROR) => Kind::Warning,
+        };
+        Record::now(kind, message.0).encode(&mut writer)
     }
-}
-
-fn stamp(at: &chrono::DateTime<chrono::Local>) -> impl fmt::Display {
-    at.format("%d %b %Y %H:%M:%S%.3f")
 }
 
 /// The message of an event, without the other fields, for which stock's line has no place.
@@ -179,21 +189,6 @@ impl Visit for Message {
             value.clone_into(&mut self.0);
         }
     }
-}
-
-/// Cuts a message and escapes its control characters: names and addresses come from the network, and a line end among
-/// them would let a node forge lines.
-fn put_printable(writer: &mut impl fmt::Write, message: &str) -> fmt::Result {
-    for c in message[..message.floor_char_boundary(MAX_MESSAGE)].chars() {
-        match c {
-            '\n' => writer.write_str("\\n")?,
-            '\r' => writer.write_str("\\r")?,
-            '\t' => writer.write_str("\\t")?,
-            c if c.is_control() => write!(writer, "\\x{:02x}", u32::from(c))?,
-            c => writer.write_char(c)?,
-        }
-    }
-    Ok(())
 }
 
 /// Writes at once, or hands over to the thread once there is one.
@@ -230,10 +225,11 @@ impl<'a> MakeWriter<'a> for LineWriter {
     }
 }
 
-/// The destination. Each `write` is one whole line.
+/// Where lines are written. Each `write` is one whole [`Record`].
 #[derive(Clone)]
 struct Sink {
-    destination: Destination,
+    output: Output,
+    facility: Option<Facility>,
     losses: Losses,
 }
 
@@ -255,8 +251,21 @@ impl Losses {
 }
 
 impl Sink {
-    fn put(&self, line: &[u8]) -> io::Result<()> {
-        match &self.destination {
+    fn new(output: Output) -> Sink {
+        let facility = output.syslog.as_ref().and_then(open_syslog);
+        Sink { output, facility, losses: Losses::default() }
+    }
+
+    fn put(&self, record: &Record) -> io::Result<()> {
+        if let Some(facility) = self.facility
+            && record.kind != Kind::Raw
+        {
+            // Nobody listens there on many machines, and there is nowhere to say so.
+            let _ = syslog(Priority::new(severity_of(record.kind), facility), &record.message);
+        }
+        let line = record.render(self.output.format, self.output.timestamp);
+        let line = line.as_bytes();
+        match &self.output.destination {
             Destination::Stdout => {
                 let mut stdout = io::stdout().lock();
                 stdout.write_all(line)?;
@@ -268,15 +277,15 @@ impl Sink {
 }
 
 impl Write for Sink {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         let lost = self.losses.take();
         let admission = match lost {
             0 => Ok(()),
-            _ => self.put(loss_line(lost).as_bytes()),
+            _ => self.put(&loss(lost)),
         };
         // A log that cannot be written is dropped in silence, as in stock: there is nowhere to say so.
-        let _ = admission.and_then(|()| self.put(line));
-        Ok(line.len())
+        let _ = admission.and_then(|()| Record::decode(record).map_or(Ok(()), |record| self.put(&record)));
+        Ok(record.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -284,9 +293,37 @@ impl Write for Sink {
     }
 }
 
-fn loss_line(lost: usize) -> String {
-    let (pid, now) = (std::process::id(), chrono::Local::now());
-    format!("{pid}:X {} # {lost} log lines were lost: the log was not read or written fast enough\n", stamp(&now))
+fn loss(lost: usize) -> Record {
+    let message = format!("{lost} log lines were lost: the log was not read or written fast enough");
+    Record::now(Kind::Warning, message)
+}
+
+/// As stock opens it (config.md 6.6). `None` if the name of the program cannot be one.
+fn open_syslog(settings: &Syslog) -> Option<Facility> {
+    let facility = match settings.facility.as_str() {
+        "user" => Facility::LOG_USER,
+        "local1" => Facility::LOG_LOCAL1,
+        "local2" => Facility::LOG_LOCAL2,
+        "local3" => Facility::LOG_LOCAL3,
+        "local4" => Facility::LOG_LOCAL4,
+        "local5" => Facility::LOG_LOCAL5,
+        "local6" => Facility::LOG_LOCAL6,
+        "local7" => Facility::LOG_LOCAL7,
+        _ => Facility::LOG_LOCAL0,
+    };
+    // The system keeps the pointer, for the life of the process.
+    let ident: &'static CStr = Box::leak(CString::new(settings.ident.as_str()).ok()?.into_boxed_c_str());
+    openlog(Some(ident), LogFlags::LOG_PID | LogFlags::LOG_NDELAY, facility).ok()?;
+    Some(facility)
+}
+
+fn severity_of(kind: Kind) -> Severity {
+    match kind {
+        Kind::Debug => Severity::LOG_DEBUG,
+        Kind::Verbose => Severity::LOG_INFO,
+        Kind::Notice => Severity::LOG_NOTICE,
+        Kind::Warning | Kind::Signal | Kind::Raw => Severity::LOG_WARNING,
+    }
 }
 
 #[cfg(test)]
@@ -297,18 +334,23 @@ mod tests {
 
     use super::*;
 
+    /// Stock's lines.
+    fn plain(destination: Destination) -> Output {
+        Output { destination, format: Format::Stock, timestamp: Timestamp::Stock, syslog: None }
+    }
+
     /// Lines logged by `f`, through the real formatter.
     fn lines(threshold: Option<Level>, f: impl FnOnce()) -> String {
         let file = tempfile::NamedTempFile::new().expect("temp dir is writable");
         let destination = Destination::File(file.path().to_owned());
-        let writer = LineWriter { sink: Sink { destination, losses: Losses::default() }, thread: Arc::default() };
-        let layer = tracing_subscriber::fmt::Layer::new().event_format(StockLine).with_writer(writer);
+        let writer = LineWriter { sink: Sink::new(plain(destination)), thread: Arc::default() };
+        let layer = tracing_subscriber::fmt::Layer::new().event_format(Parts).with_writer(writer);
         let subscriber = Registry::default().with(filter_of(threshold)).with(layer);
         tracing::subscriber::with_default(subscriber, f);
         std::fs::read_to_string(file.path()).expect("the log was written")
     }
 
-    /// `config.md` 143: `^\d+:X \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d\.\d{3} [.\-*#] `
+    /// config.md 143: `^\d+:X \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d\.\d{3} [.\-*#] `
     fn assert_stock_line(line: &str, mark: char, message: &str) {
         let (pid, rest) = line.split_once(":X ").expect("PID:X");
         assert_eq!(pid, std::process::id().to_string());
@@ -322,7 +364,7 @@ mod tests {
         assert_eq!(rest, format!(" {mark} {message}"));
     }
 
-    /// `config.md` 143
+    /// config.md 143
     #[test]
     fn every_level_has_stocks_line_and_mark() {
         let text = lines(Some(Level::Debug), || {
@@ -339,7 +381,7 @@ mod tests {
         assert_stock_line(lines[3], '#', "+monitor master m 127.0.0.1 6379 quorum 2");
     }
 
-    /// `config.md` 144
+    /// config.md 144
     #[test]
     fn signal_lines_have_stocks_head() {
         let text = lines(Some(Level::Warning), || log_signal("Received SIGTERM scheduling shutdown..."));
@@ -350,7 +392,7 @@ mod tests {
         assert_eq!(rest, "Received SIGTERM scheduling shutdown...");
     }
 
-    /// `config.md` 148
+    /// config.md 148
     #[test]
     fn lines_below_the_threshold_are_not_written() {
         let text = lines(Some(Level::Warning), || {
@@ -367,28 +409,19 @@ mod tests {
         assert!(text.ends_with("* +slave a\\r\\n1:X forged\\x1b[2J\\x00 \\x85\n"), "{text}");
     }
 
-    #[test]
-    fn long_messages_are_cut_between_characters() {
-        for (letter, written) in [("x", MAX_MESSAGE), ("é", MAX_MESSAGE - 1)] {
-            let mut text = String::new();
-            put_printable(&mut text, &letter.repeat(2000)).expect("strings take everything");
-            assert_eq!(text.len(), written);
-        }
-    }
-
-    /// `config.md` 152
+    /// config.md 152
     #[test]
     fn a_renamed_file_is_made_anew_by_the_next_line() {
         let dir = tempfile::tempdir().expect("temp dir is writable");
         let path = dir.path().join("log");
-        let mut sink = Sink { destination: Destination::File(path.clone()), losses: Losses::default() };
-        sink.write_all(b"one\n").expect("never fails");
+        let mut sink = Sink::new(plain(Destination::File(path.clone())));
+        sink.write_all(b"r0 one\n").expect("never fails");
         std::fs::rename(&path, dir.path().join("log.1")).expect("the file exists");
-        sink.write_all(b"two\n").expect("never fails");
+        sink.write_all(b"r0 two\n").expect("never fails");
         assert_eq!(std::fs::read_to_string(&path).expect("made anew"), "two\n");
     }
 
-    /// `config.md` 160
+    /// config.md 160
     #[test]
     fn a_reader_that_stops_costs_lines_and_not_time() {
         let dir = tempfile::tempdir().expect("temp dir is writable");
@@ -402,9 +435,9 @@ mod tests {
             .open(&path)
             .expect("opens the pipe");
         let destination = Destination::File(path);
-        let writer = LineWriter { sink: Sink { destination, losses: Losses::default() }, thread: Arc::default() };
+        let writer = LineWriter { sink: Sink::new(plain(destination)), thread: Arc::default() };
         let guard = writer.start_thread(16).expect("the first thread");
-        let layer = tracing_subscriber::fmt::Layer::new().event_format(StockLine).with_writer(writer);
+        let layer = tracing_subscriber::fmt::Layer::new().event_format(Parts).with_writer(writer);
         tracing::subscriber::with_default(Registry::default().with(layer), || {
             for number in 0..200 {
                 log(Level::Notice, &format!("{number} {}", "x".repeat(1000)));

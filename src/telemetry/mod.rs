@@ -1,3 +1,4 @@
 //! What the operator sees: the log.
 
+pub mod line;
 pub mod log;

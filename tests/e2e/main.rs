@@ -7,6 +7,7 @@ mod acl;
 mod auth;
 mod events;
 mod failover;
+mod lifecycle;
 mod masters;
 mod mixed;
 mod outgoing;

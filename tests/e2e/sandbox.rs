@@ -68,3 +68,71 @@ fn as_debian_s_unit(kind: Kind) {
     let file = fs::metadata(&conf).expect("the conf file is there");
     assert_eq!((file.mode() & 0o777, file.uid()), (0o640, NOBODY));
 }
+
+#[cfg(feature = "tls")]
+#[test]
+fn starts_as_charts_start_it() {
+    as_charts_do(Kind::under_test());
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn stock_starts_as_charts_start_it() {
+    as_charts_do(Kind::Stock);
+}
+
+/// config.md 224: a conf file that a script has put together, host names before they are allowed, `redis-server` with
+/// options for TLS right behind `--sentinel`, and a probe with redis-cli.
+#[cfg(feature = "tls")]
+fn as_charts_do(kind: Kind) {
+    use crate::support::stock;
+    use crate::tls::certs::Authority;
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mounted = folder.path().join("mounted.conf");
+    let conf = folder.path().join("sentinel.conf");
+    let (tls, id) = (ports::free(), "3".repeat(40));
+    let text = "dir \"/tmp\"\nport 26379\nsentinel monitor mymaster localhost 6379 2\n\
+                sentinel down-after-milliseconds mymaster 60000\nsentinel failover-timeout mymaster 180000\n\
+                sentinel parallel-syncs mymaster 1\n# User-supplied sentinel configuration:\n# End of it\n";
+    fs::write(&mounted, text).expect("the test folder is writable");
+    let script = format!(
+        "cp \"$1\" \"$2\"\n\
+         printf '\\nsentinel auth-pass mymaster %s\\n' secret >> \"$2\"\n\
+         printf '\\nrequirepass %s\\n' secret >> \"$2\"\n\
+         printf '\\nsentinel myid %s\\n' {} >> \"$2\"\n\
+         sed -i 's/^sentinel monitor mymaster.*/sentinel monitor mymaster localhost {} 2/' \"$2\"\n\
+         printf 'sentinel known-sentinel mymaster localhost %s %s\\n' {} {id} >> \"$2\"\n\
+         printf 'sentinel known-replica mymaster localhost %s\\n' {} >> \"$2\"\n\
+         printf 'sentinel announce-hostnames yes\\nsentinel resolve-hostnames yes\\n' >> \"$2\"\n\
+         printf 'sentinel announce-port {tls}\\nsentinel announce-ip localhost\\n' >> \"$2\"\n",
+        "4".repeat(40),
+        ports::free(),
+        ports::free(),
+        ports::free(),
+    );
+    let done = Command::new("sh").args(["-c", &script, "sh"]).arg(&mounted).arg(&conf).status().expect("sh runs");
+    assert!(done.success());
+    let authority = Authority::new(folder.path(), "ca");
+    let pair = authority.issue(folder.path(), "pair", "localhost");
+    let program = folder.path().join("redis-server");
+    std::os::unix::fs::symlink(kind.program(), &program).expect("the test folder is writable");
+    let mut command = Command::new(&program);
+    let (tls_port, ca) = (tls.to_string(), authority.file.display().to_string());
+    let (cert, key) = (pair.cert.display().to_string(), pair.key.display().to_string());
+    command.arg(&conf).args(["--sentinel", "--port", "0", "--tls-port", &tls_port, "--tls-cert-file", &cert]);
+    command.args(["--tls-key-file", &key, "--tls-ca-cert-file", &ca, "--tls-replication", "yes"]);
+    command.args(["--tls-auth-clients", "yes"]).stdin(Stdio::null()).stdout(Stdio::null());
+    let _sentinel = KilledAtEnd(command.spawn().expect("it starts"));
+    let probe = || {
+        let mut command = Command::new(stock::program("redis-cli"));
+        command.args(["-h", "localhost", "-p", &tls_port, "--tls", "--cacert", &ca, "--cert", &cert, "--key", &key]);
+        let output = command.arg("ping").env("REDISCLI_AUTH", "secret").output().expect("redis-cli runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    wait_until(seconds(10), "the probe passes", || probe() == "PONG\n");
+    let saved = fs::read_to_string(&conf).expect("the conf file is there");
+    for line in ["sentinel monitor mymaster localhost ", "sentinel announce-ip ", "# User-supplied"] {
+        assert!(saved.lines().any(|saved| saved.starts_with(line)), "{line}: {saved}");
+    }
+}

@@ -1,7 +1,7 @@
 //! TLS: what is refused at start, who is let in, and failovers of servers, Sentinels and clients that speak nothing
 //! else (config.md 4.4).
 
-mod certs;
+pub(crate) mod certs;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
