@@ -20,6 +20,8 @@ pub enum Invocation {
     MemoryTestHint,
     /// Print a systemd unit for this conf file on stdout; exit code 0.
     SystemdUnit(PathBuf),
+    /// Say whether these arguments can be run; exit code 0 or 1.
+    Check(RunArgs),
     /// Run.
     Run(RunArgs),
 }
@@ -68,7 +70,7 @@ fn command() -> Command {
     Command::new("sentineld")
         .about("Watches Redis masters, agrees with other Sentinels that one is down, and promotes a replica.")
         .override_usage(
-            "sentineld /path/to/sentinel.conf [options] [-]\n       sentineld --print-systemd-unit [/path/to/sentinel.conf]\n       sentineld -v | --version\n       \
+            "sentineld /path/to/sentinel.conf [options] [-]\n       sentineld --check-config /path/to/sentinel.conf [options]\n       sentineld --print-systemd-unit [/path/to/sentinel.conf]\n       sentineld -v | --version\n       \
              sentineld -h | --help",
         )
         .after_help(
@@ -83,6 +85,12 @@ fn command() -> Command {
         .disable_version_flag(true)
         .arg(Arg::new("version").short('v').long("version").action(ArgAction::SetTrue).help("Prints the version"))
         .arg(Arg::new("help").short('h').long("help").action(ArgAction::SetTrue).help("Prints this text"))
+        .arg(
+            Arg::new("check-config")
+                .long("check-config")
+                .action(ArgAction::SetTrue)
+                .help("Says whether the file and options behind it can be used, and what would be monitored"),
+        )
         .arg(
             Arg::new("print-systemd-unit")
                 .long("print-systemd-unit")
@@ -112,6 +120,13 @@ pub fn parse(args: &[OsString], cwd: &Path) -> Invocation {
             }
             if is_set("help") {
                 return Invocation::Help;
+            }
+            if is_set("check-config") {
+                let rest = args.get(1..).unwrap_or_default();
+                return match parse(rest, cwd) {
+                    Invocation::Run(run) => Invocation::Check(run),
+                    other => other,
+                };
             }
             if is_set("print-systemd-unit") {
                 let conf = args.get(1).map_or(Path::new(USUAL_CONF), Path::new);
@@ -259,6 +274,13 @@ mod tests {
         ] {
             assert_eq!(options(args), text, "{args:?}");
         }
+    }
+
+    #[test]
+    fn what_comes_after_check_config_is_not_run() {
+        let Invocation::Check(run) = parsed(&["--check-config", "s.conf", "--port", "1"]) else { panic!("checks") };
+        assert_eq!(run.file.as_deref(), Some(Path::new("/srv/dir/s.conf")));
+        assert_eq!(run.options, b"port \"1\" ");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `sentineld`: a drop-in replacement for `redis-sentinel` and `valkey-sentinel`.
 
 pub mod acl;
+pub mod check;
 pub mod cli;
 pub mod conf;
 pub mod daemon;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use sentineld::check::check;
 use sentineld::cli::{self, Invocation, RunArgs, Stdin};
 use sentineld::conf::daemon::DaemonSettings;
 use sentineld::conf::error::ConfError;
@@ -38,6 +39,16 @@ fn main() -> ExitCode {
             print!("{}", unit::for_this_program(&conf));
             ExitCode::SUCCESS
         }
+        Invocation::Check(args) => match check(&args, cwd) {
+            Ok(text) => {
+                print!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(text) => {
+                eprint!("{text}");
+                ExitCode::FAILURE
+            }
+        },
         Invocation::Run(args) => run(&args, cwd),
     }
 }

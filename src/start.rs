@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use crate::cli::{RunArgs, Stdin};
 use crate::conf::error::ConfError;
-use crate::conf::files::{self, RealFiles};
+use crate::conf::files::{self, Files, RealFiles};
 use crate::conf::load::{self, Loaded, SourceSet};
-use crate::conf::{settings, state};
+use crate::conf::settings::{self, Settings};
+use crate::conf::state;
 use crate::daemon;
 use crate::store::file::{self, ConfFile, Disk};
 use crate::store::state::StateFile;
@@ -32,35 +33,48 @@ enum SavedTo {
 }
 
 impl Start {
-    /// Reads everything there is to read. The file must exist, since state is saved there.
+    /// Finishes saves that were cut short, and reads everything there is to read. The file must exist, since state is
+    /// saved there.
     pub fn read(args: &RunArgs, cwd: PathBuf) -> Result<Start, ConfError> {
-        let settings = args.settings.as_deref().map(settings::load).transpose()?.unwrap_or_default();
+        let settings = read_settings(args)?;
         let mut warnings = Vec::new();
-        let main = args.file.as_deref().map(|path| read_conf(path, &mut warnings)).transpose()?.unwrap_or_default();
+        for path in args.file.iter().chain(&settings.state_file) {
+            recover(path, &mut warnings)?;
+        }
+        let mut start = Start::bring_together(args, cwd, settings, &RealFiles)?;
+        start.loaded.warnings.splice(0..0, warnings);
+        Ok(start)
+    }
+
+    /// The same, and changes nothing.
+    pub fn look_at(args: &RunArgs, cwd: PathBuf, files: &dyn Files) -> Result<Start, ConfError> {
+        Start::bring_together(args, cwd, read_settings(args)?, files)
+    }
+
+    fn bring_together(args: &RunArgs, cwd: PathBuf, settings: Settings, files: &dyn Files) -> Result<Start, ConfError> {
+        let main = args.file.as_deref().map(files::read_main).transpose()?.unwrap_or_default();
         let stdin = (args.stdin == Stdin::Read).then(read_stdin);
         let sources = SourceSet { main, stdin, options: args.options.clone(), cwd };
-        let mut loaded = load::load(&sources, daemon::random_id(), &RealFiles)?;
+        let mut loaded = load::load(&sources, daemon::random_id(), files)?;
         loaded.node.policies = settings.policies;
         if settings.json_log {
             loaded.daemon.log_format = "json";
         }
         let conf_file = args.file.as_deref().map(Path::to_owned).ok_or(ConfError::NoFile)?;
         let Some(path) = settings.state_file else {
-            loaded.warnings.splice(0..0, warnings);
             let disk = Arc::new(ConfFile::new(conf_file.clone()));
             return Ok(Start { loaded, conf_file, disk, saved_to: SavedTo::Conf });
         };
         let conf =
             [&*sources.main, b"\n", sources.stdin.as_deref().unwrap_or_default(), b"\n", &sources.options].concat();
         let header = state::header(&conf);
-        if let Some(text) = read_state(&path, &mut warnings)? {
+        if let Some(text) = read_state(&path)? {
             let edited = !state::is_of(&text, &conf);
             let sources = SourceSet { main: text, stdin: None, options: Vec::new(), cwd: sources.cwd.clone() };
-            let state = load::load(&sources, daemon::random_id(), &RealFiles)
+            let state = load::load(&sources, daemon::random_id(), files)
                 .map_err(|error| ConfError::State { path: path.clone(), cause: Box::new(error) })?;
             loaded = state::merge(loaded, &state, edited);
         }
-        loaded.warnings.splice(0..0, warnings);
         let disk = Arc::new(StateFile::new(ConfFile::new(path.clone()), header, sources.main));
         Ok(Start { loaded, conf_file, disk, saved_to: SavedTo::State(path) })
     }
@@ -75,14 +89,12 @@ impl Start {
     }
 }
 
-fn read_conf(path: &Path, warnings: &mut Vec<String>) -> Result<Vec<u8>, ConfError> {
-    recover(path, warnings)?;
-    files::read_main(path)
+fn read_settings(args: &RunArgs) -> Result<Settings, ConfError> {
+    Ok(args.settings.as_deref().map(settings::load).transpose()?.unwrap_or_default())
 }
 
 /// `None` at the first start.
-fn read_state(path: &Path, warnings: &mut Vec<String>) -> Result<Option<Vec<u8>>, ConfError> {
-    recover(path, warnings)?;
+fn read_state(path: &Path) -> Result<Option<Vec<u8>>, ConfError> {
     match fs::read(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
