@@ -8,6 +8,7 @@ mod farm;
 mod load;
 mod reads;
 mod scale;
+mod start;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the end-to-end tests use more of it")]
 mod support;
@@ -19,7 +20,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use support::Kind;
 
-const USAGE: &str = "usage: sentineld-bench [--quick] [reads|detection|scale]";
+const USAGE: &str = "usage: sentineld-bench [--quick] [start|reads|detection|scale]";
 
 /// How long everything takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     for arg in std::env::args().skip(1) {
         match arg.as_str() {
             "--quick" => length = Length::Quick,
-            "reads" | "detection" | "scale" => parts.push(arg),
+            "start" | "reads" | "detection" | "scale" => parts.push(arg),
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);
@@ -55,6 +56,9 @@ fn main() -> ExitCode {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!("{cores} processors, load before the start: {}", average.trim_end());
     let wants = |part: &str| parts.is_empty() || parts.iter().any(|chosen| chosen == part);
+    if wants("start") {
+        start::run(length);
+    }
     if wants("reads") {
         reads::run(length);
     }

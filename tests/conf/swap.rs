@@ -152,3 +152,26 @@ fn the_example_loads_in_both() {
     fs::write(&conf, text.join("\n")).expect("written");
     load_file(&conf);
 }
+
+/// Every directive that does something here is in the example, with its default or a value of use.
+#[test]
+fn the_example_names_every_directive_that_counts() {
+    let example = include_str!("../../sentinel.conf.example");
+    let named: Vec<&str> = example.lines().map(|line| line.trim_start_matches("# ")).collect();
+    let has = |words: &str| named.iter().any(|line| line.starts_with(&format!("{words} ")));
+    let plain = "port bind bind-source-addr protected-mode unixsocket unixsocketperm timeout tcp-keepalive tcp-backlog \
+                 maxclients client-query-buffer-limit proto-max-bulk-len client-output-buffer-limit loglevel logfile \
+                 syslog-enabled syslog-ident syslog-facility daemonize supervised pidfile dir requirepass user aclfile \
+                 acllog-max-len acl-pubsub-default set-proc-title proc-title-template always-show-logo rename-command \
+                 include";
+    let sentinel = "monitor down-after-milliseconds failover-timeout parallel-syncs notification-script \
+                    client-reconfig-script auth-pass auth-user master-reboot-down-after-period rename-command \
+                    announce-ip announce-port deny-scripts-reconfig resolve-hostnames announce-hostnames sentinel-user \
+                    sentinel-pass";
+    let tls = table::DIRECTIVES.iter().map(|(name, _)| *name).filter(|name| name.starts_with("tls-"));
+    let tls = tls.filter(|name| *name != "tls-cluster").map(str::to_owned);
+    let sentinel = sentinel.split_whitespace().map(|name| format!("sentinel {name}"));
+    let plain = plain.split_whitespace().map(str::to_owned);
+    let missing: Vec<String> = plain.chain(sentinel).chain(tls).filter(|name| !has(name)).collect();
+    assert_eq!(missing, Vec::<String>::new());
+}
