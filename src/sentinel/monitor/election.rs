@@ -177,7 +177,7 @@ impl Monitor {
     pub(super) fn takes_over_from(&self, candidate: &RunId, epoch: Epoch, env: &Env<'_>) -> bool {
         let voted_for = matches!(&self.failover.pace.hold, Some((_, Hold::Leader(leader))) if leader == candidate);
         let asks_again = voted_for && epoch > self.ledger.leader_epoch();
-        asks_again && !self.elects_as_stock(env) && self.may_start() && self.best_replica(env).is_some()
+        asks_again && !self.elects_as_stock(env) && self.may_start() && self.would_promote(env)
     }
 
     /// Votes, if this epoch's vote is still free. What follows waits for `Durable`.

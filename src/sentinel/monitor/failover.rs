@@ -228,6 +228,15 @@ impl Monitor {
         select(&self.candidates(), self.master_state(), now, periods).map(str::to_owned)
     }
 
+    /// Whether there is a replica that would be chosen, now or when it has been waited for others long enough.
+    pub(super) fn would_promote(&self, env: &Env<'_>) -> bool {
+        let (now, periods) = (env.now.mono, &env.node.periods);
+        let relative = || select_relative(&self.candidates(), self.master_state(), now, periods).is_some();
+        let may_be_stale =
+            env.node.policies.of(&self.spec.name).stale_replica_promotion != StaleReplicaPromotion::Never;
+        self.best_replica(env).is_some() || (may_be_stale && relative())
+    }
+
     /// The best replica where stock's rule finds none, and staleness is not a reason to stay without a master.
     fn best_stale_replica(&mut self, env: &Env<'_>) -> Option<ReplicaKey> {
         let (now, periods) = (env.now.mono, &env.node.periods);
