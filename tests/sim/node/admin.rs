@@ -32,7 +32,7 @@ impl Saves {
         rev.0.checked_sub(self.before).filter(|own| *own > 0).map(Rev)
     }
 
-    fn begin_again(&mut self) {
+    pub(super) fn begin_again(&mut self) {
         self.before = self.last;
     }
 }

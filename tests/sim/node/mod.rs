@@ -446,6 +446,8 @@ impl Node {
         let canary = self.canary;
         for (master, rev) in self.process().store.finish(saved) {
             if let Some(record) = self.process().starting.remove(&master) {
+                // The save of MONITOR itself may succeed only later, and is none of the monitor's.
+                self.process().saves[master].begin_again();
                 self.begin(sh, master, record);
                 continue;
             }
