@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cli::{RunArgs, Stdin};
-use crate::conf::error::ConfError;
+use crate::conf::error::{ConfError, strerror};
 use crate::conf::files::{self, Files, RealFiles};
 use crate::conf::load::{self, Loaded, SourceSet};
 use crate::conf::settings::{self, Settings};
 use crate::conf::state;
 use crate::daemon;
-use crate::store::file::{self, ConfFile, Disk};
+use crate::store::file::{self, ConfFile, Disk, Recovery};
 use crate::store::state::StateFile;
 
 /// Everything that a daemon starts with.
@@ -52,7 +52,7 @@ impl Start {
     }
 
     fn bring_together(args: &RunArgs, cwd: PathBuf, settings: Settings, files: &dyn Files) -> Result<Start, ConfError> {
-        let main = args.file.as_deref().map(files::read_main).transpose()?.unwrap_or_default();
+        let main = args.file.as_deref().map(read_conf).transpose()?.unwrap_or_default();
         let stdin = (args.stdin == Stdin::Read).then(read_stdin);
         let sources = SourceSet { main, stdin, options: args.options.clone(), cwd };
         let mut loaded = load::load(&sources, daemon::random_id(), files)?;
@@ -93,9 +93,13 @@ fn read_settings(args: &RunArgs) -> Result<Settings, ConfError> {
     Ok(args.settings.as_deref().map(settings::load).transpose()?.unwrap_or_default())
 }
 
+fn read_conf(path: &Path) -> Result<Vec<u8>, ConfError> {
+    file::pending(path).map_or_else(|| files::read_main(path), Ok)
+}
+
 /// `None` at the first start.
 fn read_state(path: &Path) -> Result<Option<Vec<u8>>, ConfError> {
-    match fs::read(path) {
+    match file::pending(path).map_or_else(|| fs::read(path), Ok) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(cause) => Err(ConfError::Unreadable { path: path.to_owned(), cause }),
@@ -104,9 +108,15 @@ fn read_state(path: &Path) -> Result<Option<Vec<u8>>, ConfError> {
 
 /// Finishes a save that was cut short. The log is not open yet: what it has to be told is kept in `warnings`.
 fn recover(path: &Path, warnings: &mut Vec<String>) -> Result<(), ConfError> {
-    let recovered = file::recover(path).map_err(|cause| ConfError::NotWritable { path: path.to_owned(), cause })?;
-    if recovered {
-        warnings.push(format!("A save of {} had been cut short and was finished.", path.display()));
+    let recovery = file::recover(path).map_err(|cause| ConfError::NotWritable { path: path.to_owned(), cause })?;
+    let path = path.display();
+    match recovery {
+        Recovery::Nothing => {}
+        Recovery::Finished => warnings.push(format!("A save of {path} had been cut short and was finished.")),
+        Recovery::Pending(cause) => {
+            let why = strerror(&cause);
+            warnings.push(format!("A save of {path} had been cut short and cannot be finished yet ({why})."));
+        }
     }
     Ok(())
 }

@@ -96,27 +96,39 @@ fn target_of(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-/// Finishes a save that was written over the file and cut short by the death of its process. Returns whether there was
-/// one. Must come before the file is read.
-pub fn recover(path: &Path) -> io::Result<bool> {
+/// What [`recover`] found.
+#[derive(Debug)]
+pub enum Recovery {
+    /// No save was cut short.
+    Nothing,
+    /// One was, and is finished now.
+    Finished,
+    /// One was and cannot be finished, as on a full disk: [`pending`] tells what holds. The next save tries again.
+    Pending(io::Error),
+}
+
+/// Finishes a save that was written over the file and cut short by the death of its process. Must come before the file
+/// is read. Fails when the journal cannot be read.
+pub fn recover(path: &Path) -> io::Result<Recovery> {
     let target = target_of(path);
     let journal = journal_path(&target);
-    match fs::read(&journal) {
-        Ok(text) => {
-            write_over(&text, &target)?;
-            remove_journal(&journal)?;
-            Ok(true)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
+    let text = match fs::read(&journal) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Recovery::Nothing),
+        Err(error) => return Err(error),
+    };
+    let finished = write_over(&text, &target).and_then(|()| remove_journal(&journal));
+    Ok(finished.map_or_else(Recovery::Pending, |()| Recovery::Finished))
+}
+
+/// The text of a save that is not finished. It is whole, where the file may be half written, and holds in its place.
+pub fn pending(path: &Path) -> Option<Vec<u8>> {
+    fs::read(journal_path(&target_of(path))).ok()
 }
 
 impl Disk for ConfFile {
     fn read(&self) -> io::Result<Option<Vec<u8>>> {
-        let journal = journal_path(&self.target());
-        // What is half written is in the journal, whole.
-        match fs::read(&journal).or_else(|_| fs::read(&self.path)) {
+        match pending(&self.path).map_or_else(|| fs::read(&self.path), Ok) {
             Ok(text) => Ok(Some(text)),
             // A directory in its place cannot be replaced either, and that failure has the telling text.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => Ok(None),

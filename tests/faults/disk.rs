@@ -37,7 +37,7 @@ impl SmallDisk {
     }
 
     /// Leaves not one byte.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         match self {
             SmallDisk::Mounted(folder) => {
                 let filled = std::fs::write(folder.join("ballast"), vec![0; 1 << 20]);
@@ -55,7 +55,7 @@ impl SmallDisk {
     }
 
     /// There is room, and it can be written again.
-    fn repair(&self) {
+    pub(crate) fn repair(&self) {
         match self {
             SmallDisk::Mounted(folder) => {
                 remount(folder, "rw");

@@ -14,7 +14,8 @@ use sentineld::sentinel::id::RunId;
 use sentineld::store::file::{ConfFile, Disk};
 use tempfile::TempDir;
 
-use crate::net::tell;
+use crate::disk::SmallDisk;
+use crate::net::{run, tell};
 use crate::support::process::Process;
 use crate::support::resp::{Client, Value, ask};
 use crate::support::wait::{seconds, wait_until};
@@ -215,4 +216,76 @@ fn kills_in_the_middle_of_saves_into_a_mounted_file_lose_nothing() {
 #[test]
 fn kills_in_the_middle_of_saves_to_a_state_file_lose_nothing() {
     killed_again_and_again(Form::State);
+}
+
+/// A file system has pages of this size.
+const PAGE: usize = 4096;
+
+/// A conf file of a page and a half.
+fn long_conf(port: u16, quorum: u32) -> String {
+    let comments = format!("# {}\n", "x".repeat(97)).repeat(PAGE * 3 / 2 / 100);
+    format!("{comments}port {port}\nsentinel monitor m 192.0.2.1 6379 {quorum}\n# the end\n")
+}
+
+/// Unmounts a file in the end.
+struct Mount(String);
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Its users may still be ending.
+        let _ = run("umount", &["-l", &self.0], "");
+    }
+}
+
+/// config.md 134: the disk becomes full when the journal is written and the file is not. The start goes by the journal,
+/// as often as it takes, and the first save with room again finishes it.
+#[test]
+fn a_save_that_a_full_disk_cut_short_counts() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let disk = SmallDisk::new(folder.path());
+    if !matches!(disk, SmallDisk::Mounted(_)) {
+        tell("nothing can be mounted: no full disk in the middle of a save");
+        return;
+    }
+    let port = ports::free();
+    let conf = folder.path().join("sentinel.conf");
+    let path = conf.display().to_string();
+    fs::write(&conf, format!("port {port}\nsentinel monitor m 192.0.2.1 6379 2\n")).expect("there is room");
+    run("mount", &["--bind", &path, &path], "").expect("who could mount may mount again");
+    let mount = Mount(path.clone());
+    // Room for two pages of a journal, and for no second page of the file.
+    disk.fill();
+    let ballast = folder.path().join("ballast");
+    let full = fs::metadata(&ballast).expect("it is there").len();
+    fs::File::options()
+        .write(true)
+        .open(&ballast)
+        .and_then(|file| file.set_len(full - 2 * PAGE as u64))
+        .expect("shorter");
+    let file = ConfFile::new(conf.clone());
+    let error = file.replace(long_conf(port, 5).as_bytes()).expect_err("it does not fit");
+    assert_eq!(error.cause().and_then(io::Error::raw_os_error), Some(nix::libc::ENOSPC), "{error}");
+    assert!(folder.path().join("sentinel.conf.journal").exists());
+
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let mut process = Process::start("sentinel", &Kind::Ours.program(), &[&path], home.path());
+    let quorum =
+        || ask(port, &["SENTINEL", "MASTER", "m"]).ok().and_then(|reply| reply.field("quorum").map(str::to_owned));
+    for _ in 0..2 {
+        wait_until(seconds(20), "it starts from the journal", || quorum().as_deref() == Some("5"));
+        let reply = ask(port, &["SENTINEL", "SET", "m", "quorum", "6"]).expect("it answers");
+        assert!(matches!(reply, Value::Error(_)), "{reply:?}");
+        process.kill();
+        process.start_again();
+    }
+    let log = fs::read_to_string(process.log()).expect("a log");
+    assert!(log.contains("cut short and cannot be finished yet (No space left on device)"), "{log}");
+    wait_until(seconds(20), "it starts from the journal", || quorum().as_deref() == Some("5"));
+    disk.repair();
+    wait_until(seconds(30), "there is room", || {
+        ask(port, &["SENTINEL", "SET", "m", "quorum", "7"]).is_ok_and(|reply| reply == Value::Simple("OK".to_owned()))
+    });
+    assert!(fs::read_to_string(&conf).expect("readable").contains("sentinel monitor m 192.0.2.1 6379 7\n"));
+    assert!(!folder.path().join("sentinel.conf.journal").exists());
+    drop((process, mount));
 }
