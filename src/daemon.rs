@@ -143,7 +143,7 @@ impl Daemon {
     fn start(loaded: &Loaded) -> Result<Daemon, StartError> {
         let (settings, port) = (&loaded.daemon, loaded.node.port);
         std::env::set_current_dir(&settings.dir)?;
-        let supervision = Supervision::of(settings.supervised);
+        let mut supervision = Supervision::of(settings.supervised);
         supervision.announce();
         let is_daemon = settings.daemonize && supervision.may_daemonize();
         if is_daemon {

@@ -76,6 +76,13 @@ pub struct BindAddr {
     pub optional: bool,
 }
 
+impl BindAddr {
+    /// As in the file.
+    pub fn as_written(&self) -> String {
+        format!("{}{}", if self.optional { "-" } else { "" }, self.host)
+    }
+}
+
 /// A command that clients have to call something else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandRename {

@@ -1,6 +1,6 @@
 //! Tells systemd how far the start has come (config.md 7.4).
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
@@ -17,8 +17,18 @@ pub enum Supervision {
     None,
     /// upstart, which waits for us to stop ourselves.
     Upstart,
-    /// systemd, through the socket that `NOTIFY_SOCKET` names, if it names one.
-    Systemd(Option<OsString>),
+    /// systemd, through the socket that `NOTIFY_SOCKET` names, if it names one, and whether it could be told that the
+    /// start has begun. Where it could not, it is asked again each time, and that is all.
+    Systemd(Option<OsString>, Hears),
+}
+
+/// Whether systemd took the first datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hears {
+    /// It did.
+    Yes,
+    /// It did not, or was not told anything yet.
+    NotYet,
 }
 
 impl Supervision {
@@ -33,9 +43,9 @@ impl Supervision {
             }
             (Supervised::Auto, None) if socket.is_some() => {
                 log(Level::Verbose, "Systemd supervision detected.");
-                Supervision::Systemd(socket)
+                Supervision::Systemd(socket, Hears::NotYet)
             }
-            (Supervised::Systemd, _) => Supervision::Systemd(socket),
+            (Supervised::Systemd, _) => Supervision::Systemd(socket, Hears::NotYet),
             (Supervised::Auto | Supervised::No, _) => Supervision::None,
         }
     }
@@ -44,8 +54,8 @@ impl Supervision {
     pub fn name(&self) -> &'static str {
         match self {
             Supervision::Upstart => "upstart",
-            Supervision::Systemd(Some(_)) => "systemd",
-            Supervision::Systemd(None) | Supervision::None => "no",
+            Supervision::Systemd(_, Hears::Yes) => "systemd",
+            Supervision::Systemd(_, Hears::NotYet) | Supervision::None => "no",
         }
     }
 
@@ -55,7 +65,7 @@ impl Supervision {
     }
 
     /// Tells whoever supervises that the start has begun.
-    pub fn announce(&self) {
+    pub fn announce(&mut self) {
         match self {
             Supervision::None => {}
             Supervision::Upstart => {
@@ -63,9 +73,9 @@ impl Supervision {
                 // Fails for no signal that exists.
                 let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
             }
-            Supervision::Systemd(socket) => {
-                self.notify("STATUS=Redis is loading...\n");
-                if socket.is_some() {
+            Supervision::Systemd(socket, hears) => {
+                if tell(socket.as_deref(), "STATUS=Redis is loading...\n") {
+                    *hears = Hears::Yes;
                     let line = "Supervised by systemd. Please make sure you set appropriate values for TimeoutStartSec \
                                 and TimeoutStopSec in your service unit.";
                     log(Level::Notice, line);
@@ -76,22 +86,30 @@ impl Supervision {
 
     /// Sends systemd one datagram. A failure is logged, never fatal.
     pub fn notify(&self, state: &str) {
-        let Supervision::Systemd(socket) = self else { return };
-        let Some(socket) = socket else {
-            log(Level::Warning, "systemd supervision error: NOTIFY_SOCKET not found!");
-            return;
-        };
-        if let Err(error) = send(socket.as_bytes(), state) {
-            let code = error.raw_os_error().unwrap_or(0);
-            log(Level::Warning, &format!("systemd supervision error: sd_notify: -{code}"));
+        if let Supervision::Systemd(socket, _) = self {
+            tell(socket.as_deref(), state);
         }
     }
+}
+
+/// Whether the datagram was sent. If not, the log says why.
+fn tell(socket: Option<&OsStr>, state: &str) -> bool {
+    let Some(socket) = socket else {
+        log(Level::Warning, "systemd supervision error: NOTIFY_SOCKET not found!");
+        return false;
+    };
+    let sent = send(socket.as_bytes(), state);
+    if let Err(error) = &sent {
+        let code = error.raw_os_error().unwrap_or(0);
+        log(Level::Warning, &format!("systemd supervision error: sd_notify: -{code}"));
+    }
+    sent.is_ok()
 }
 
 fn send(socket: &[u8], state: &str) -> io::Result<()> {
     let to = match socket.strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,
-        None => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(socket))?,
+        None => SocketAddr::from_pathname(OsStr::from_bytes(socket))?,
     };
     UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &to).map(|_| ())
 }
@@ -111,7 +129,7 @@ mod tests {
             (format!("@{abstract_name}").into(), UnixDatagram::bind_addr(&abstract_addr).expect("binds")),
         ];
         for (name, socket) in sockets {
-            Supervision::Systemd(Some(name)).notify("READY=1\n");
+            Supervision::Systemd(Some(name), Hears::NotYet).notify("READY=1\n");
             let mut bytes = [0; 64];
             socket.set_nonblocking(true).expect("a socket");
             let count = socket.recv(&mut bytes).expect("the datagram is there");

@@ -22,10 +22,13 @@ impl Signals {
     }
 
     /// Waits for a signal to end, and names it. Cancel-safe.
+    ///
+    /// Where both have come, SIGTERM counts as the first: the other one insists then, and is not lost.
     pub async fn end(&mut self) -> &'static str {
         tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
+            biased;
             _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 

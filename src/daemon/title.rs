@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::conf::daemon::BindAddr;
 use crate::conf::load::Loaded;
 
 /// What a template can name.
@@ -25,7 +26,7 @@ pub fn compose(loaded: &Loaded, variables: &Variables<'_>) -> String {
     let (settings, port) = (&loaded.daemon, loaded.node.port);
     let unix = settings.unix_socket.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     let shown = if port == 0 { settings.tls.port } else { port };
-    let host = settings.bind.first().map_or("*", |bind| bind.host.as_str());
+    let host = settings.bind.first().map_or_else(|| "*".to_owned(), BindAddr::as_written);
     let listen_addr = if shown == 0 { format!("unixsocket:{unix}") } else { format!("{host}:{shown}") };
     let values = [
         ("{title}", variables.title.to_owned()),
@@ -36,7 +37,8 @@ pub fn compose(loaded: &Loaded, variables: &Variables<'_>) -> String {
         ("{unixsocket}", unix),
         ("{config-file}", variables.conf_file.display().to_string()),
     ];
-    values.iter().fold(settings.title_template.clone(), |text, (name, value)| text.replace(name, value))
+    let title = values.iter().fold(settings.title_template.clone(), |text, (name, value)| text.replace(name, value));
+    title.trim_end().to_owned()
 }
 
 /// Shows the title in place of the arguments, which nobody may want to read any more.
@@ -76,6 +78,8 @@ mod tests {
             compose(&loaded, &Variables { title: "redis-sentinel", conf_file: Path::new("/s.conf") })
         };
         assert_eq!(title("port 5"), "redis-sentinel *:5 [sentinel]");
+        assert_eq!(title("port 5\nbind -::1"), "redis-sentinel -::1:5 [sentinel]");
+        assert_eq!(title("port 5\nproc-title-template \"{port} \""), "5");
         assert_eq!(title("port 0\ntls-port 6\nbind 127.0.0.1"), "redis-sentinel 127.0.0.1:6 [sentinel]");
         assert_eq!(title("port 0\nunixsocket x.sock"), "redis-sentinel unixsocket:x.sock [sentinel]");
         assert_eq!(title("port 5\nproc-title-template \"{port} {config-file} {tls-port}\""), "5 /s.conf 0");

@@ -2,7 +2,7 @@
 //! 6 and 7). Each scenario runs with `sentineld` and with stock.
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, chown, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,8 @@ both! {
     ends_when_told, stock_ends_when_told: ends;
     goes_by_other_names, stock_goes_by_other_names: names;
     is_supervised, stock_is_supervised: supervised;
+    goes_on_without_systemd, stock_goes_on_without_systemd: unsupervised;
+    keeps_to_hard_limits, stock_keeps_to_hard_limits: hard_limits;
     stops_for_upstart, stock_stops_for_upstart: upstart;
     starts_whatever_the_limits, stock_starts_whatever_the_limits: limits;
     shows_a_title, stock_shows_a_title: title;
@@ -208,6 +210,51 @@ fn supervised(kind: Kind) {
             assert_eq!(told(&socket), "STOPPING=1\n");
         }
     }
+}
+
+/// config.md 178: a socket that is not there. It is tried each time, and nobody is said to supervise.
+fn unsupervised(kind: Kind) {
+    let home = Home::new("supervised systemd");
+    let mut process = home.run(kind, "exec \"$1\" s.conf", &[("NOTIFY_SOCKET", "/none/notify")]);
+    home.wait_until_it_answers();
+    let info = ask(home.port, &["INFO", "server"]).expect("it answers");
+    assert!(info.text().is_some_and(|text| text.contains("process_supervised:no")), "{info:?}");
+    process.signal(Signal::SIGTERM);
+    assert!(process.wait(seconds(10)).success());
+    let said = home.read("out.log");
+    assert_eq!(said.matches("# systemd supervision error: sd_notify: -2\n").count(), 4, "{said}");
+    assert!(!said.contains("Supervised by systemd"), "{said}");
+}
+
+/// config.md 181, 182: nobody may not raise what is hard.
+fn hard_limits(kind: Kind) {
+    const NOBODY: u32 = 65_534;
+    const LINE: &str = "ulimit -n $LIMIT; exec setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all \
+                        --bounding-set=-all \"$1\" s.conf";
+    let run = |home: &Home, limit: &str| {
+        for path in [home.folder.path(), &home.path("s.conf")] {
+            chown(path, Some(NOBODY), Some(NOBODY)).expect("tests run as root");
+        }
+        home.run(kind, LINE, &[("LIMIT", limit)])
+    };
+    let home = Home::new("");
+    let _process = run(&home, "1024");
+    home.wait_until_it_answers();
+    let info = ask(home.port, &["INFO", "clients"]).expect("it answers");
+    assert!(info.text().is_some_and(|text| text.contains("maxclients:992\r\n")), "{info:?}");
+    let said = home.tail("out.log", "You requested");
+    let lines = [
+        "You requested maxclients of 10000 requiring at least 10032 max file descriptors.",
+        "Server can't set maximum open files to 10032 because of OS error: Operation not permitted.",
+        "Current maximum open files is 1024. maxclients has been reduced to 992 to compensate for low ulimit. If you need \
+         higher maxclients increase 'ulimit -n'.",
+    ];
+    assert_eq!(said[..3], lines);
+    let home = Home::new("");
+    assert_eq!(run(&home, "20").wait(seconds(10)).code(), Some(1));
+    let line = "# Your current 'ulimit -n' of 20 is not enough for the server to start. Please increase your open file \
+                limit to at least 10032. Exiting.\n";
+    assert!(home.read("out.log").ends_with(line), "{}", home.read("out.log"));
 }
 
 /// config.md 179
