@@ -67,13 +67,13 @@ impl Start {
         };
         let conf =
             [&*sources.main, b"\n", sources.stdin.as_deref().unwrap_or_default(), b"\n", &sources.options].concat();
-        let header = state::header(&conf);
+        let header = state::header(&conf, &loaded.masters);
         if let Some(text) = read_state(&path)? {
-            let edited = !state::is_of(&text, &conf);
+            let edited = (!state::is_of(&text, &conf)).then(|| state::masters_then(&text));
             let sources = SourceSet { main: text, stdin: None, options: Vec::new(), cwd: sources.cwd.clone() };
             let state = load::load(&sources, daemon::random_id(), files)
                 .map_err(|error| ConfError::State { path: path.clone(), cause: Box::new(error) })?;
-            loaded = state::merge(loaded, &state, edited);
+            loaded = state::merge(loaded, &state, edited.as_deref());
         }
         let disk = Arc::new(StateFile::new(ConfFile::new(path.clone()), header, sources.main));
         Ok(Start { loaded, conf_file, disk, saved_to: SavedTo::State(path) })

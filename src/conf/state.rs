@@ -3,44 +3,65 @@
 //!
 //! What was learned always comes from the state file: this Sentinel's id, epochs, addresses, replicas and other
 //! Sentinels. Settings come from it, too (`SENTINEL SET` has put them there), as long as the `sentinel` lines of the conf
-//! file are those that it was written under. Once somebody has edited these, the conf file's settings count again, and
-//! masters that are new there are monitored. All other directives are the conf file's.
+//! file are those that it was written under. Once somebody has edited these, the conf file's settings count again; masters
+//! that are new there are monitored, and those that were taken out of it are not. Who came or went by `SENTINEL MONITOR`
+//! and `SENTINEL REMOVE` stays so. All other directives are the conf file's.
 
 use super::lexer;
 use super::load::Loaded;
 use crate::acl::digest::Digest;
 use crate::sentinel::NodeSettings;
+use crate::sentinel::id::MasterName;
 use crate::sentinel::monitor::record::MasterRecord;
 
 /// The first line of a state file, up to the digest. A comment, so that stock can start on the file.
 const HEADER: &str = "# State of sentineld under the sentinel lines with digest ";
 
-/// The first line of a state file that is written under this configuration.
-pub fn header(conf: &[u8]) -> Vec<u8> {
+/// The second line of a state file, up to the names of the masters that the conf file had, in quotes.
+const MASTERS: &str = "# Masters of that configuration:";
+
+/// How a state file begins that is written under this configuration, which has these masters.
+pub fn header(conf: &[u8], masters: &[MasterRecord]) -> Vec<u8> {
+    let names = masters.iter().flat_map(|record| [b" ".to_vec(), lexer::quoted(record.spec.name.as_str().as_bytes())]);
+    let names = names.collect::<Vec<_>>().concat();
+    [first_line(conf).as_slice(), MASTERS.as_bytes(), &names, b"\n"].concat()
+}
+
+fn first_line(conf: &[u8]) -> Vec<u8> {
     let lines = conf.split(|byte| *byte == b'\n').map(lexer::trim);
     let of_sentinels = |line: &&[u8]| line.get(..9).is_some_and(|word| word.eq_ignore_ascii_case(b"sentinel "));
     let lines: Vec<&[u8]> = lines.filter(of_sentinels).collect();
     format!("{HEADER}{}\n", Digest::of(&lines.join(&b'\n'))).into_bytes()
 }
 
-/// Whether a state file was written under this configuration.
-pub fn is_of(state: &[u8], conf: &[u8]) -> bool {
-    state.starts_with(&header(conf))
+/// The masters of the configuration that a state file was written under.
+pub fn masters_then(state: &[u8]) -> Vec<MasterName> {
+    let second = state.split(|byte| *byte == b'\n').nth(1);
+    let names = second.and_then(|line| line.strip_prefix(MASTERS.as_bytes()));
+    let words = names.and_then(|names| lexer::split(names).ok()).unwrap_or_default();
+    words.iter().map(|word| MasterName::from(&*String::from_utf8_lossy(word))).collect()
 }
 
-/// What a start has to go by. `edited` says that the conf file is not the one that the state was written under.
-pub fn merge(mut conf: Loaded, state: &Loaded, edited: bool) -> Loaded {
-    let settings = if edited { conf.node.clone() } else { with_settings(&conf, state) };
+/// Whether a state file was written under this configuration.
+pub fn is_of(state: &[u8], conf: &[u8]) -> bool {
+    state.starts_with(&first_line(conf))
+}
+
+/// What a start has to go by. `edited` is there when the conf file is not the one that the state was written under, and
+/// names the masters that it had then.
+pub fn merge(mut conf: Loaded, state: &Loaded, edited: Option<&[MasterName]>) -> Loaded {
+    let was_in_conf = |name: &MasterName| edited.is_some_and(|names| names.contains(name));
+    let settings = if edited.is_some() { conf.node.clone() } else { with_settings(&conf, state) };
     conf.node = NodeSettings { myid: state.node.myid.clone(), ..settings };
     conf.myid = state.myid;
     conf.current_epoch = conf.current_epoch.max(state.current_epoch);
     let mut masters = Vec::new();
     for mut record in std::mem::take(&mut conf.masters) {
         match state.masters.iter().find(|known| known.spec.name == record.spec.name) {
-            Some(known) if edited => masters.push(MasterRecord { spec: record.spec, ..known.clone() }),
+            Some(known) if edited.is_some() => masters.push(MasterRecord { spec: record.spec, ..known.clone() }),
             Some(known) => masters.push(known.clone()),
             // It may have been monitored before: no vote of then is given again.
-            None if edited => {
+            None if edited.is_some() && !was_in_conf(&record.spec.name) => {
                 record.leader_epoch = record.leader_epoch.max(conf.current_epoch);
                 masters.push(record);
             }
@@ -48,8 +69,11 @@ pub fn merge(mut conf: Loaded, state: &Loaded, edited: bool) -> Loaded {
             None => conf.image.remove_master(&record.spec.name),
         }
     }
-    // SENTINEL MONITOR
-    let is_new = |record: &&MasterRecord| !masters.iter().any(|known| known.spec.name == record.spec.name);
+    // SENTINEL MONITOR, unless somebody has taken it out of the conf file.
+    let is_new = |record: &&MasterRecord| {
+        let name = &record.spec.name;
+        !was_in_conf(name) && !masters.iter().any(|known| known.spec.name == *name)
+    };
     let added: Vec<MasterRecord> = state.masters.iter().filter(is_new).cloned().collect();
     masters.extend(added);
     for record in &masters {
@@ -105,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_state_counts_while_nobody_has_edited_the_conf_file() {
-        let merged = merge(loaded(CONF), &loaded(&state()), false);
+        let merged = merge(loaded(CONF), &loaded(&state()), None);
         assert_eq!(names(&merged), ["a", "added"]);
         let a = &merged.masters[0];
         assert_eq!((a.addr.port, a.spec.quorum, a.config_epoch), (2, 3, Epoch(7)));
@@ -119,7 +143,7 @@ mod tests {
 
     #[test]
     fn an_edited_conf_file_has_its_settings_and_the_state_what_was_learned() {
-        let merged = merge(loaded(CONF), &loaded(&state()), true);
+        let merged = merge(loaded(CONF), &loaded(&state()), Some(&[]));
         assert_eq!(names(&merged), ["a", "gone", "added"]);
         let a = &merged.masters[0];
         assert_eq!((a.addr.port, a.spec.quorum, a.config_epoch, a.replicas.len()), (2, 2, Epoch(7), 1));
@@ -128,9 +152,25 @@ mod tests {
         assert_eq!(merged.node.myid.as_str(), "a".repeat(40));
     }
 
+    /// What came and went by command stays so, and what came and went by an editor, too.
+    #[test]
+    fn masters_come_and_go_with_an_edit() {
+        let written = header(CONF.as_bytes(), &loaded(CONF).masters);
+        let then = masters_then(&[&written, state().as_bytes()].concat());
+        assert_eq!(then, ["a", "gone"].map(MasterName::from));
+        let edited = CONF.replace("monitor a", "monitor new");
+        let merged = merge(loaded(&edited), &loaded(&state()), Some(&then));
+        assert_eq!(names(&merged), ["new", "added"]);
+        assert_eq!(merged.masters[0].leader_epoch, Epoch(8), "as after SENTINEL MONITOR");
+        let text = String::from_utf8(merged.image.render(Epoch(8))).expect("text");
+        assert!(!text.contains("gone") && !text.contains("monitor a ") && text.contains("monitor added "), "{text}");
+        let odd = "sentinel monitor \"a \\\"b\" 1.1.1.1 1 2\nsentinel monitor \"\" 1.1.1.1 1 2\n";
+        assert_eq!(masters_then(&header(b"", &loaded(odd).masters)), ["a \"b", ""].map(MasterName::from));
+    }
+
     #[test]
     fn only_sentinel_lines_make_a_difference() {
-        let written = header(CONF.as_bytes());
+        let written = header(CONF.as_bytes(), &[]);
         assert!(is_of(&written, format!("# a comment\n{}", CONF.replace("port 5", "port 6")).as_bytes()));
         assert!(!is_of(&written, CONF.replace("1.1.1.1 1 2", "1.1.1.1 1 3").as_bytes()));
     }
