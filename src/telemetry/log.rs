@@ -257,8 +257,9 @@ impl Sink {
     }
 
     fn put(&self, record: &Record) -> io::Result<()> {
+        // Stock sends neither its logo nor what its signal handlers say.
         if let Some(facility) = self.facility
-            && record.kind != Kind::Raw
+            && !matches!(record.kind, Kind::Raw | Kind::Signal)
         {
             // Nobody listens there on many machines, and there is nowhere to say so.
             let _ = syslog(Priority::new(severity_of(record.kind), facility), &record.message);

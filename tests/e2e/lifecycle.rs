@@ -432,6 +432,16 @@ fn to_syslog(kind: Kind) {
             seen.push(line);
         }
     }
+    process.signal(Signal::SIGTERM);
+    loop {
+        let mut datagram = [0; 2048];
+        let length = socket.recv(&mut datagram).expect("a datagram");
+        let line = String::from_utf8_lossy(&datagram[..length]).into_owned();
+        assert!(!line.contains("Received SIGTERM"), "what a signal handler says goes to the log alone: {line}");
+        if line.ends_with("bye bye...") {
+            break;
+        }
+    }
 }
 
 /// config.md 60
