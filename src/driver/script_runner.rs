@@ -136,7 +136,9 @@ fn ended_child() -> Option<Pid> {
 
 fn spawn(job: &ScriptJob) -> io::Result<Child> {
     let (path, arguments) = job.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
-    Command::new(in_current_directory(path)).arg0(path).args(arguments).process_group(0).spawn()
+    let mut command = Command::new(in_current_directory(path));
+    // Upstart waits for us, not for our scripts.
+    command.arg0(path).args(arguments).process_group(0).env_remove("UPSTART_JOB").spawn()
 }
 
 /// A name without a slash is that of a file in the current directory, not of a command.

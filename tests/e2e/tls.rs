@@ -280,6 +280,38 @@ fn failover(kinds: &[Kind]) {
     }
 }
 
+/// Ours alone: stock reads its certificates once. A pair that does not fit changes nothing, and SIGHUP asks for another
+/// look.
+#[test]
+fn a_bad_pair_changes_nothing() {
+    let office = Office::new();
+    let folder = office.folder.path();
+    let own = office.authority.issue(folder, "own", "first");
+    let (tls, ca) = (ports::free(), office.authority.file.display().to_string());
+    let text = format!("port 0\ntls-port {tls}\ntls-auth-clients no\ntls-ca-cert-file {ca}\n{}", own.lines());
+    let path = folder.join("s.conf");
+    fs::write(&path, text).expect("the test folder is writable");
+    let kind = Kind::under_test();
+    let process = Process::start("reloads", &kind.program(), &[&path.display().to_string()], folder);
+    let served = || TlsClient::connect(tls, None).map(|client| client.name_of_server());
+    wait_until(seconds(10), "it answers", || served().is_ok());
+    let log = || fs::read_to_string(process.log()).expect("a log");
+
+    let key = fs::read(&own.key).expect("readable");
+    fs::copy(&office.pair.key, &own.key).expect("the test folder is writable");
+    wait_until(seconds(10), "it says what is wrong", || {
+        log().contains("# Failed to load private key: ") && log().contains("# TLS certificates stay as they were.")
+    });
+    assert_eq!(served().as_deref(), Ok("first"));
+
+    fs::write(&own.key, key).expect("the test folder is writable");
+    let loaded = || log().matches("* TLS certificates were loaded anew").count();
+    wait_until(seconds(10), "the old key is back", || loaded() == 1);
+    process.signal(nix::sys::signal::Signal::SIGHUP);
+    wait_until(seconds(10), "it was asked to look again", || loaded() == 2);
+    assert_eq!(served().as_deref(), Ok("first"));
+}
+
 /// A redis-server for both kinds of connections.
 struct RedisServer {
     plain: u16,
