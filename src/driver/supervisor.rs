@@ -127,7 +127,10 @@ impl Supervisor {
         }
         log(Level::Warning, &format!("Sentinel ID is {}", self.process.settings().myid));
         for record in masters {
-            self.begin_and_announce(record);
+            let announcement = self.announcement(&record);
+            let script = record.spec.notification_script.clone();
+            self.begin(record);
+            self.process.announce(&announcement, script.as_ref());
         }
     }
 
@@ -260,9 +263,12 @@ impl Supervisor {
                 Some((record, asker)) => {
                     // Who is answered finds the master at once, and hears of it afterwards.
                     let answered = Answered { answer: answer_of(&result), after_event: self.process.hub.published() };
-                    // An asker that has hung up needs no answer. Nobody else runs before the master is there.
+                    let announcement = self.announcement(&record);
+                    let script = record.spec.notification_script.clone();
+                    self.begin(record);
+                    // An asker that has hung up needs no answer.
                     let _ = asker.send(answered);
-                    self.begin_and_announce(record);
+                    self.process.announce(&announcement, script.as_ref());
                 }
                 None => self.tell_saved(&name, rev, &result).await,
             },
@@ -294,13 +300,6 @@ impl Supervisor {
         let host = addr.shown_host(&self.process.settings());
         let payload = format!("master {} {host} {} quorum {}", spec.name, addr.port, spec.quorum);
         Event::new(EventKind::Monitor, payload)
-    }
-
-    fn begin_and_announce(&mut self, record: MasterRecord) {
-        let announcement = self.announcement(&record);
-        let script = record.spec.notification_script.clone();
-        self.begin(record);
-        self.process.announce(&announcement, script.as_ref());
     }
 
     fn begin(&mut self, record: MasterRecord) {

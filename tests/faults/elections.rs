@@ -90,11 +90,19 @@ fn kill_masters(sentinels: usize, lines: Lines) {
 
 /// The time until every Sentinel has switched, and the attempts at it of all together.
 fn kill_the_master(world: &mut World) -> (Duration, usize) {
-    let old = world.wait_until_agreed();
-    world.wait_until_acquainted();
-    // A connection that breaks in its first second is tried again only when that second is over.
-    let calm = Instant::now();
-    wait_until(seconds(5), "a second passes", || calm.elapsed() > seconds(1));
+    let mut old = world.wait_until_agreed();
+    loop {
+        world.wait_until_acquainted();
+        // A connection that breaks in its first second is tried again only when that second is over.
+        let calm = Instant::now();
+        wait_until(seconds(5), "a second passes", || calm.elapsed() > seconds(1));
+        // On bad lines the master may have been taken for dead meanwhile.
+        let now = world.wait_until_agreed();
+        if now == old {
+            break;
+        }
+        old = now;
+    }
     let start = Instant::now();
     world.server_mut(old).process.kill();
     let switched = wait_for(seconds(60), "all Sentinels have switched", || {
