@@ -35,11 +35,11 @@ impl World {
         if self.sh.rng.heal.random_bool(0.5)
             && let Some(master) = self.named_master(group)
         {
-            // A group without replicas has nobody to promote, nor has one of which nobody knows any.
-            if !self.knows_a_replica(group) {
+            self.lose_a_minority();
+            // A group without replicas has nobody to promote, nor has one of which nobody who is left knows any.
+            if !self.knows_a_candidate(group) {
                 return Ok(());
             }
-            self.lose_a_minority();
             self.kill_for_good(master)?;
             self.demand_agreement("failover")?;
         }
@@ -126,8 +126,10 @@ impl World {
         })
     }
 
-    fn knows_a_replica(&self, group: usize) -> bool {
+    /// Whether any Sentinel knows a replica that may be promoted.
+    fn knows_a_candidate(&self, group: usize) -> bool {
         let members = self.servers.iter().filter(|server| server.group == group && server.upstream.is_some());
+        let members = members.filter(|server| server.priority > 0);
         self.swarm.groups[group] > 0 && members.map(|server| &server.ip).any(|ip| self.is_known(group, ip))
     }
 
