@@ -4,7 +4,7 @@
 //! wait for the mailboxes of monitors and peers; a save is never waited for here, so that a slow disk holds up nobody
 //! but the one who asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -118,19 +118,44 @@ impl Supervisor {
     }
 
     /// Saves a fresh id, says who we are, and starts a monitor for each master of the file (config.md 6.2).
-    pub async fn start(&mut self, identity: Identity, masters: Vec<MasterRecord>) {
+    pub async fn start(&mut self, identity: Identity, mut masters: Vec<MasterRecord>) {
         if identity == Identity::Fresh {
             self.commit(Change::Flush);
             // Whether it could be saved or not, we go on with it, as stock does; the store has logged the failure.
             // Nothing else is being saved yet.
             let _ = self.inlets.acks.recv().await;
         }
+        self.look_up(&mut masters).await;
         log(Level::Warning, &format!("Sentinel ID is {}", self.process.settings().myid));
         for record in masters {
             let announcement = self.announcement(&record);
             let script = record.spec.notification_script.clone();
             self.begin(record);
             self.process.announce(&announcement, script.as_ref());
+        }
+    }
+
+    /// Looks up the host names of the file, all at once, so that whoever asks first is told addresses. What has no answer
+    /// within a second goes by its name until its monitor has found it.
+    async fn look_up(&self, masters: &mut [MasterRecord]) {
+        let mut lookups = JoinSet::new();
+        let hosts: BTreeSet<_> = masters.iter_mut().flat_map(addrs).filter(|addr| addr.ip.is_none()).collect();
+        for host in hosts.into_iter().map(|addr| Arc::clone(&addr.host)) {
+            let process = Rc::clone(&self.process);
+            lookups.spawn_local(async move {
+                let ip = process.resolver.lookup(&host).await;
+                (host, ip)
+            });
+        }
+        let found: BTreeMap<_, _> = lookups.join_all().await.into_iter().collect();
+        for record in masters {
+            for addr in addrs(record).filter(|addr| addr.ip.is_none()) {
+                addr.ip = found.get(&addr.host).copied().flatten();
+            }
+            // As when a monitor finds out later.
+            if !self.process.settings().announce_hostnames {
+                record.replicas.retain(|replica| !replica.same_as(&record.addr));
+            }
         }
     }
 
@@ -439,6 +464,12 @@ fn answer_of(result: &SaveResult) -> Answer {
 
 fn key_of<K: Clone, V>(map: &BTreeMap<K, V>, is_it: impl Fn(&V) -> bool) -> Option<K> {
     map.iter().find(|(_, value)| is_it(value)).map(|(key, _)| key.clone())
+}
+
+/// All addresses in a record.
+fn addrs(record: &mut MasterRecord) -> impl Iterator<Item = &mut Addr> {
+    let sentinels = record.sentinels.iter_mut().map(|(_, addr)| addr);
+    std::iter::once(&mut record.addr).chain(&mut record.replicas).chain(sentinels)
 }
 
 fn apply(node: &mut NodeSettings, change: NodeChange) {
