@@ -118,8 +118,8 @@ impl PeerTask {
                 Ok(()) | Err(SendError::Closed) => {}
                 Err(error @ SendError::Full) => return Some(PeerInput::LinkDown(link, LinkError(error.to_string()))),
             },
-            PeerOutput::Health { master, health } => {
-                let input = Input::PeerHealth { peer: self.id.clone(), health };
+            PeerOutput::Health { master, health, ages } => {
+                let input = Input::PeerHealth { peer: self.id.clone(), health, ages };
                 process.tell_monitor(&master, MonitorMessage::Input(input)).await;
             }
             PeerOutput::Reply { master, tag, value } => {

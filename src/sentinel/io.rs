@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::addr::Addr;
+use super::ages::SharedAges;
 use super::command::Command;
 use super::event::{Event, Level};
 use super::id::{Epoch, LinkId, ReplyToken, Rev, RunId, Secret};
@@ -105,12 +106,14 @@ pub enum Input {
         /// Its first address.
         ip: Option<IpAddr>,
     },
-    /// The link to a peer changed, or its ages were refreshed.
+    /// The link to a peer changed.
     PeerHealth {
         /// Which peer.
         peer: RunId,
-        /// A copy of its ages.
+        /// The link as of now.
         health: LinkHealth,
+        /// Where its ages are found from now on.
+        ages: Arc<SharedAges>,
     },
     /// The reply to a `SendPeer`.
     PeerReply {

@@ -5,7 +5,9 @@
 //! when to wake.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use super::ages::SharedAges;
 use super::id::LinkId;
 use super::io::Reply;
 use super::peer::LinkHealth;
@@ -70,6 +72,8 @@ pub struct Link {
     pub pubsub: Option<Connection>,
     /// Ages, in the form that peers hand to monitors.
     pub health: LinkHealth,
+    /// The same ages for others to look at, as of the last [`Link::show_ages`].
+    ages: Arc<SharedAges>,
     last_attempts: Attempts<Option<Millis>>,
     last_ping: Option<Millis>,
 }
@@ -105,18 +109,35 @@ impl LinkHealth {
     pub fn down_at(&self, down_after: u64) -> Option<Millis> {
         self.silent_since().map(|since| since + down_after + 1)
     }
+
+    /// When to look at the latest whether it has: a PING that nobody tells us of may be sent any moment.
+    pub fn look_at(&self, down_after: u64, now: Millis) -> Millis {
+        self.down_at(down_after).unwrap_or(now + down_after + 1)
+    }
 }
 
 impl Link {
     /// A link of an instance that becomes known now.
     pub fn new(now: Millis) -> Link {
+        let health = LinkHealth::new(now);
         Link {
             command: None,
             pubsub: None,
-            health: LinkHealth::new(now),
+            health,
+            ages: Arc::new(SharedAges::new(&health)),
             last_attempts: Attempts::default(),
             last_ping: None,
         }
+    }
+
+    /// Where its ages can be looked at.
+    pub fn ages(&self) -> &Arc<SharedAges> {
+        &self.ages
+    }
+
+    /// Shows the ages as they are now.
+    pub fn show_ages(&self) {
+        self.ages.set(&self.health);
     }
 
     /// Forgets every age but keeps the connections: the instance changed its role in our eyes, not its address.

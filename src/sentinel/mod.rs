@@ -7,6 +7,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod addr;
+pub mod ages;
 pub mod command;
 pub mod epoch;
 pub mod event;

@@ -5,9 +5,11 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::Env;
 use super::addr::Addr;
+use super::ages::SharedAges;
 use super::command::Command;
 use super::event::{Event, EventKind};
 use super::id::{LinkId, MasterName, RunId, Secret};
@@ -92,8 +94,10 @@ pub enum PeerOutput {
     Health {
         /// Which master.
         master: MasterName,
-        /// The ages.
+        /// The link as of now.
         health: LinkHealth,
+        /// Where its ages are found later.
+        ages: Arc<SharedAges>,
     },
     /// Tell a monitor: `Input::PeerReply`.
     Reply {
@@ -128,7 +132,7 @@ impl PeerOutbox {
     }
 }
 
-/// What a monitor knows of the link to a peer: a copy of its ages.
+/// What is known of a link: whether it is there, and its ages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkHealth {
     /// Changes when the connection is replaced; replies to what was sent before will not come.
@@ -170,7 +174,6 @@ pub struct Peer {
     credentials: Option<(Option<String>, Secret)>,
     last_link: u64,
     reported: Option<LinkHealth>,
-    reported_at: Millis,
     tilt: TiltGuard,
 }
 
@@ -186,7 +189,6 @@ impl Peer {
             credentials: None,
             last_link: 0,
             reported: None,
-            reported_at: now,
             tilt: TiltGuard::default(),
         }
     }
@@ -269,7 +271,8 @@ impl Peer {
         if is_due(self.link.ping_at(self.ping_period(env), now), now) {
             self.ping(now, out);
         }
-        self.report(now, out);
+        self.link.show_ages();
+        self.report(out);
         let wake = [self.connect_at(now), self.link.ping_at(self.ping_period(env), now), self.recycle_at(env)];
         if let Some(at) = wake.into_iter().flatten().min() {
             out.push(PeerOutput::WakeAt(at));
@@ -342,6 +345,11 @@ impl Peer {
         }
         self.link.replied(now);
         if tag == Tag::Ping {
+            let seemed_down = self.down_after().and_then(|down_after| self.link.health.down_at(down_after));
+            if is_due(seemed_down, now) {
+                // Whoever took it for down has to hear of this at once.
+                self.reported = None;
+            }
             self.link.ponged(PingReply::of(&value), now);
         }
         if let Some(Some((master, tag))) = self.awaiting.pop_front() {
@@ -374,26 +382,22 @@ impl Peer {
         self.link.command_lost(now)
     }
 
-    /// Tells the masters at once what they may have to act on, and ages alone now and then.
-    fn report(&mut self, now: Millis, out: &mut PeerOutbox) {
+    /// Tells the masters what they may have to act on at once. Ages they look up by themselves.
+    fn report(&mut self, out: &mut PeerOutbox) {
         let health = self.link.health;
-        let urgent = self.reported.is_none_or(|told| {
-            (told.generation, told.connected, told.local, told.refcount, told.ping_pending_since)
-                != (health.generation, health.connected, health.local, health.refcount, health.ping_pending_since)
+        let known = self.reported.is_some_and(|told| {
+            (told.generation, told.connected, told.local, told.refcount)
+                == (health.generation, health.connected, health.local, health.refcount)
         });
-        let refresh = self.reported != Some(health) && now.since(self.reported_at) >= HEALTH_REFRESH;
-        if urgent || refresh {
+        if !known {
             self.reported = Some(health);
-            self.reported_at = now;
             for master in self.watchers.keys() {
-                out.push(PeerOutput::Health { master: master.clone(), health });
+                let ages = Arc::clone(self.link.ages());
+                out.push(PeerOutput::Health { master: master.clone(), health, ages });
             }
         }
     }
 }
-
-/// Ages alone are reported at most this often, ms.
-const HEALTH_REFRESH: u64 = 100;
 
 /// What to authenticate with at peers: `sentinel-pass` with `sentinel-user`, else `requirepass`, else nothing.
 fn credentials(env: &Env<'_>) -> Option<(Option<String>, Secret)> {

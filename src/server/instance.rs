@@ -29,14 +29,14 @@ impl Fields {
         self.number("port", instance.port);
         self.text("runid", &instance.run_id);
         self.text("flags", &instance.flags);
-        self.number("link-pending-commands", instance.pending_commands);
+        self.number("link-pending-commands", instance.ages.pending_commands());
         self.number("link-refcount", instance.refcount);
         if let Some(state) = failover_state {
             self.text("failover-state", state);
         }
-        self.age("last-ping-sent", instance.ping_pending_since, now);
-        self.age("last-ok-ping-reply", Some(instance.last_available), now);
-        self.age("last-ping-reply", Some(instance.last_pong), now);
+        self.age("last-ping-sent", instance.ages.ping_pending_since(), now);
+        self.age("last-ok-ping-reply", Some(instance.ages.last_available()), now);
+        self.age("last-ping-reply", Some(instance.ages.last_pong()), now);
         if instance.sdown_since.is_some() {
             self.age("s-down-time", instance.sdown_since, now);
         }
@@ -95,7 +95,7 @@ pub(super) fn sentinel(view: &SentinelView, now: Millis) -> Value {
     let mut fields = Fields(Vec::with_capacity(15));
     fields.instance(&view.instance, None, now);
     fields.number("down-after-milliseconds", view.instance.down_after);
-    fields.age("last-hello-message", Some(view.last_hello), now);
+    fields.age("last-hello-message", Some(view.last_hello.get()), now);
     fields.text("voted-leader", view.voted_leader.as_ref().map_or("?", |id| id.as_str()));
     fields.number("voted-leader-epoch", view.voted_epoch.0);
     Value::Map(fields.0)

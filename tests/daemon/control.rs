@@ -230,8 +230,9 @@ fn messages_go_before_the_tick_so_that_a_stall_takes_nobody_down() {
     on_control_thread(async {
         let server = Server::start();
         let rig = Rig::start(&conf_for(server.port)).await;
-        eventually(|| rig.view().server.info_at.is_some() && rig.view().instance.ping_pending_since.is_none()).await;
-        let (events, answered) = (rig.process.hub.published(), rig.view().instance.last_pong);
+        eventually(|| rig.view().server.info_at.is_some() && rig.view().instance.ages.ping_pending_since().is_none())
+            .await;
+        let (events, answered) = (rig.process.hub.published(), rig.view().instance.ages.last_pong());
         for _ in 0..3 {
             let pings = server.pings();
             eventually(|| server.pings() > pings).await;
@@ -239,7 +240,7 @@ fn messages_go_before_the_tick_so_that_a_stall_takes_nobody_down() {
             std::thread::sleep(Duration::from_millis(400));
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert!(rig.view().instance.last_pong > answered, "the replies arrived");
+        assert!(rig.view().instance.ages.last_pong() > answered, "the replies arrived");
         assert_eq!(rig.process.hub.published(), events, "nothing was announced, +sdown least of all");
     });
 }

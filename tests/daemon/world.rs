@@ -11,10 +11,12 @@ use sentineld::driver::{Answered, MonitorMessage, SupervisorHandle, SupervisorRe
 use sentineld::net::listen::{self, Listener};
 use sentineld::publish::{MasterEntry, Publisher};
 use sentineld::sentinel::NodeSettings;
+use sentineld::sentinel::ages::{SharedAges, SharedMillis};
 use sentineld::sentinel::event::{Event, EventKind};
 use sentineld::sentinel::id::{Epoch, MasterName, RunId};
 use sentineld::sentinel::io::{AdminRequest, Answer};
 use sentineld::sentinel::monitor::view::{InstanceView, MasterView, ReplicaView, SentinelView, ServerView};
+use sentineld::sentinel::peer::LinkHealth;
 use sentineld::sentinel::tilt::TiltRegister;
 use sentineld::sentinel::time::Millis;
 use sentineld::server::Renames;
@@ -252,7 +254,6 @@ pub(crate) fn event(kind: EventKind, payload: &str) -> Event {
 /// A healthy master `name` at this address, polled just now, with no replicas or peers.
 pub(crate) fn master(name: &str, host: &str, port: u16, now: Millis) -> MasterView {
     MasterView {
-        at: now,
         instance: instance(name, host, port, "master", now),
         current_host: host.to_owned(),
         current_port: port,
@@ -279,11 +280,8 @@ pub(crate) fn instance(name: &str, host: &str, port: u16, flags: &str, now: Mill
         port,
         run_id: "d".repeat(40),
         flags: flags.to_owned(),
-        pending_commands: 0,
         refcount: 1,
-        ping_pending_since: None,
-        last_available: now,
-        last_pong: now,
+        ages: Arc::new(SharedAges::new(&LinkHealth { ping_pending_since: None, ..LinkHealth::new(now) })),
         sdown_since: None,
         down_after: 30_000,
     }
@@ -310,7 +308,7 @@ pub(crate) fn replica(host: &str, port: u16, now: Millis) -> ReplicaView {
 pub(crate) fn peer(id: &str, now: Millis) -> SentinelView {
     SentinelView {
         instance: InstanceView { run_id: id.to_owned(), ..instance(id, "127.0.0.1", 26_380, "sentinel", now) },
-        last_hello: now,
+        last_hello: Arc::new(SharedMillis::new(now)),
         voted_leader: None,
         voted_epoch: Epoch(0),
     }

@@ -13,9 +13,11 @@ use sentineld::driver::{Answered, SupervisorHandle};
 use sentineld::publish::{MasterEntry, Publisher};
 use sentineld::resp::request::{Scanner, Trust};
 use sentineld::sentinel::NodeSettings;
+use sentineld::sentinel::ages::SharedAges;
 use sentineld::sentinel::id::{Epoch, RunId};
 use sentineld::sentinel::io::Answer;
 use sentineld::sentinel::monitor::view::{InstanceView, MasterView, ServerView};
+use sentineld::sentinel::peer::LinkHealth;
 use sentineld::sentinel::tilt::TiltRegister;
 use sentineld::server::acl::Acl;
 use sentineld::server::clients::{Clients, Endpoint};
@@ -114,7 +116,6 @@ fn context(publisher: &Publisher, supervisor: SupervisorHandle, hub: Arc<Hub>) -
 fn master(name: &str) -> MasterView {
     let now = Clock::new().mono();
     MasterView {
-        at: now,
         instance: InstanceView {
             name: name.to_owned(),
             host: "127.0.0.1".to_owned(),
@@ -122,11 +123,8 @@ fn master(name: &str) -> MasterView {
             port: 6379,
             run_id: String::new(),
             flags: "master".to_owned(),
-            pending_commands: 0,
             refcount: 1,
-            ping_pending_since: None,
-            last_available: now,
-            last_pong: now,
+            ages: Arc::new(SharedAges::new(&LinkHealth { ping_pending_since: None, ..LinkHealth::new(now) })),
             sdown_since: None,
             down_after: 30_000,
         },

@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use sentineld::sentinel::addr::Addr;
+use sentineld::sentinel::ages::SharedAges;
 use sentineld::sentinel::epoch::EpochRegister;
 use sentineld::sentinel::id::{Epoch, LinkId, MasterName, ReplyToken, Rev, RunId};
 use sentineld::sentinel::io::{AdminRequest, Answer, Input, LinkError, Outbox, Output, Reply, Tag};
@@ -116,7 +118,7 @@ impl World<'_> {
                     ping_pending_since: None,
                     ..LinkHealth::new(Millis(self.now))
                 };
-                Input::PeerHealth { peer, health }
+                Input::PeerHealth { peer, health, ages: Arc::new(SharedAges::new(&health)) }
             }
             12 | 13 => {
                 let (id, whom) = (peer(self.byte()), peer(self.byte()));

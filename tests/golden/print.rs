@@ -178,7 +178,7 @@ impl Printer {
             self.line(at, "view", &format!("  replica {}  flags {}", replica.name, replica.flags));
         }
         for peer in &view.sentinels {
-            let age = at.saturating_sub(peer.last_hello.0 - super::world::START);
+            let age = at.saturating_sub(peer.last_hello.get().0 - super::world::START);
             let vote = peer.voted_leader.as_ref().map_or("*".to_owned(), RunId::to_string);
             let (flags, id) = (&peer.instance.flags, &peer.instance.name);
             let text =

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
+use sentineld::sentinel::ages::SharedAges;
 use sentineld::sentinel::command::Command;
 use sentineld::sentinel::epoch::EpochRegister;
 use sentineld::sentinel::id::{Epoch, LinkId, MasterName, Rev, RunId};
@@ -271,7 +273,7 @@ impl World {
             ping_pending_since: known.silent_since,
             ..LinkHealth::new(Millis(self.now))
         };
-        Input::PeerHealth { peer: peer.clone(), health }
+        Input::PeerHealth { peer: peer.clone(), health, ages: Arc::new(SharedAges::new(&health)) }
     }
 
     pub(crate) fn silence(&mut self, peer: &RunId) {

@@ -1,6 +1,9 @@
 //! Planted bugs. The suite must catch every one of them within a stated number of seeds; a simulation that nobody has
 //! seen fail proves nothing. They sit at the edge of the core, which stays as it is.
 
+use std::sync::Arc;
+
+use sentineld::sentinel::ages::SharedAges;
 use sentineld::sentinel::command::Command;
 use sentineld::sentinel::event::EventKind;
 use sentineld::sentinel::id::{Epoch, LinkId, RunId};
@@ -8,8 +11,10 @@ use sentineld::sentinel::io::{Input, Output, Reply, Tag};
 use sentineld::sentinel::monitor::hello::Hello;
 use sentineld::sentinel::monitor::record::MasterRecord;
 use sentineld::sentinel::node::Routed;
+use sentineld::sentinel::peer::LinkHealth;
 use sentineld::sentinel::peer::PeerInput;
 use sentineld::sentinel::policy::StaleReplicaPromotion;
+use sentineld::sentinel::time::Millis;
 
 use crate::checker::Weakness;
 use crate::faults::Fault;
@@ -299,7 +304,8 @@ impl Canary {
                     if let Output::Publish(view) = output
                         && view.odown_since.is_some()
                     {
-                        view.instance.pending_commands += 200;
+                        let health = LinkHealth { pending_commands: 200, ..LinkHealth::new(Millis::default()) };
+                        view.instance.ages = Arc::new(SharedAges::new(&health));
                     }
                 }
             }

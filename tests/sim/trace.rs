@@ -180,8 +180,7 @@ impl Hashed for Output {
         let _ = match self {
             Output::Publish(view) => write!(
                 hash,
-                "Publish {} {} {} {:?} {} {} {} {}",
-                view.at,
+                "Publish {} {} {:?} {} {} {} {}",
                 view.current_host,
                 view.instance.flags,
                 view.failover_state,

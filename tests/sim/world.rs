@@ -156,6 +156,8 @@ pub struct Shared {
     pub disk_us: u64,
     /// See [`Swarm`].
     pub tick_late_us: u64,
+    /// Whether every step's view is compared with what is published.
+    pub views_are_compared: bool,
     /// Hellos that were sent, to be replayed: a few, old ones preferred.
     pub old_hellos: Vec<String>,
     heap: BinaryHeap<Reverse<Scheduled>>,
@@ -274,6 +276,7 @@ impl World {
             jitter_us: swarm.jitter_us,
             disk_us: swarm.disk_us,
             tick_late_us: swarm.tick_late_us,
+            views_are_compared: swarm.seed % 16 == 8,
             old_hellos: Vec::new(),
             heap: BinaryHeap::new(),
             order: 0,

@@ -203,6 +203,7 @@ impl Monitor {
     pub(super) fn on_persist_failed(&mut self, rev: Rev, env: &Env<'_>, out: &mut Outbox) {
         self.failover.pace.not_saved(rev);
         if let Some(withdrawn) = self.ledger.failed(rev) {
+            self.dirty = true;
             for to in withdrawn.waiting {
                 let with = Answer::Vote {
                     down: self.looks_down(env),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::Monitor;
 use super::failover::FailoverState;
 use super::info::correction_due_at;
-use super::instance::{Reconf, Role, Server, ServerId};
+use super::instance::{Reconf, Role, Seat, Server, ServerId};
 use super::names::lookup_at;
 use crate::sentinel::Env;
 use crate::sentinel::addr::Addr;
@@ -40,22 +40,21 @@ impl Monitor {
         if self.server(who).is_some_and(|server| is_due(server.link.ping_at(period, now), now)) {
             self.ping(who, now, out);
         }
-        if is_due(self.info_at(who, env), now) {
+        if self.seat(who).is_some_and(|seat| is_due(self.info_at(seat, env), now)) {
             self.send_info(who, now, out);
         }
         self.publish_to_server(who, env, out);
     }
 
     /// When `keep_in_touch` has something to do for this server.
-    pub(super) fn touch_at(&self, who: &ServerId, env: &Env<'_>) -> Option<Millis> {
+    pub(super) fn touch_at(&self, seat: Seat<'_>, env: &Env<'_>) -> Option<Millis> {
         let now = env.now.mono;
-        let server = self.server(who)?;
-        let link = &server.link;
+        let link = &seat.server.link;
         [
-            connect_at(server, now),
-            lookup_at(server),
+            connect_at(seat.server, now),
+            lookup_at(seat.server),
             link.ping_at(self.ping_period(env), now),
-            self.info_at(who, env),
+            self.info_at(seat, env),
             link.recycle_command_at(self.spec.down_after, &env.node.periods),
             link.recycle_pubsub_at(&env.node.periods),
         ]
@@ -70,41 +69,36 @@ impl Monitor {
 
     /// When INFO is due: at most one is outstanding, however overdue the next is. Of a replica that is being reconfigured
     /// some more may be: with a long way to it, each answer waited for would cost a round trip.
-    fn info_at(&self, who: &ServerId, env: &Env<'_>) -> Option<Millis> {
-        let server = self.server(who)?;
-        let most = if self.reconfiguring_since(who).is_some() { RECONF_INFOS } else { 1 };
+    fn info_at(&self, seat: Seat<'_>, env: &Env<'_>) -> Option<Millis> {
+        let server = seat.server;
+        let most = if reconfiguring_since(seat).is_some() { RECONF_INFOS } else { 1 };
         if !server.link.health.connected || server.infos_outstanding >= most || !server.link.has_room() {
             return None;
         }
         // An answer that is no INFO is not repeated at the speed of the network.
         let refused = server.info_refused_at.map(|at| at + FAST_INFO_PERIOD);
-        let due = self.info_wanted_at(who, server, env);
+        let due = self.info_wanted_at(seat, env);
         Some(refused.map_or(due, |not_before| due.max(not_before)))
     }
 
-    fn info_wanted_at(&self, who: &ServerId, server: &Server, env: &Env<'_>) -> Millis {
+    fn info_wanted_at(&self, seat: Seat<'_>, env: &Env<'_>) -> Millis {
+        let server = seat.server;
         let Some(last) = server.info_at else { return env.now.mono };
-        let correction = match who {
-            ServerId::Replica(key) => {
-                self.replicas.get(key).and_then(|replica| correction_due_at(replica, env)).filter(|at| *at > last)
-            }
-            ServerId::Master => None,
-        };
-        if let (Some(since), Some(sent)) = (self.reconfiguring_since(who), server.info_sent_at) {
+        let correction = seat.replica.and_then(|(_, replica)| correction_due_at(replica, env)).filter(|at| *at > last);
+        if let (Some(since), Some(sent)) = (reconfiguring_since(seat), server.info_sent_at) {
             let spacing = sent.since(since).clamp(*RECONF_INFO_SPACING.start(), *RECONF_INFO_SPACING.end());
             return sent + spacing.min(env.node.periods.info);
         }
-        let periodic = last + self.info_period(who, env) + 1;
+        let periodic = last + self.info_period(seat, env) + 1;
         [server.info_wanted_at, correction].into_iter().flatten().fold(periodic, Millis::min)
     }
 
-    fn info_period(&self, who: &ServerId, env: &Env<'_>) -> u64 {
+    fn info_period(&self, seat: Seat<'_>, env: &Env<'_>) -> u64 {
         let normal = env.node.periods.info;
         let fast = FAST_INFO_PERIOD.min(normal);
-        let ServerId::Replica(key) = who else {
+        let Some((key, replica)) = seat.replica else {
             return if self.master.role == Role::Replica { fast } else { normal };
         };
-        let Some(replica) = self.replicas.get(key) else { return normal };
         let awaited = matches!(self.failover.state, FailoverState::WaitPromotion { saving: None, .. });
         if awaited && self.promoted() == Some(key) {
             return PROMOTION_INFO_PERIOD.min(normal);
@@ -114,23 +108,18 @@ impl Monitor {
         if trouble || unsettled { fast } else { normal }
     }
 
-    fn reconfiguring_since(&self, who: &ServerId) -> Option<Millis> {
-        let ServerId::Replica(key) = who else { return None };
-        match self.replicas.get(key)?.reconf {
-            Reconf::Sent { at } | Reconf::InProgress { at } => Some(at),
-            Reconf::None | Reconf::Done => None,
-        }
-    }
-
     fn recycle(&mut self, who: &ServerId, env: &Env<'_>, out: &mut Outbox) {
         let (now, down_after, periods) = (env.now.mono, self.spec.down_after, &env.node.periods);
         let Some(server) = self.server_mut(who) else { return };
-        if is_due(server.link.recycle_command_at(down_after, periods), now) {
+        let command = is_due(server.link.recycle_command_at(down_after, periods), now);
+        let pubsub = is_due(server.link.recycle_pubsub_at(periods), now);
+        if command {
             close_command(server, now, out);
         }
-        if is_due(server.link.recycle_pubsub_at(periods), now) {
+        if pubsub {
             close_pubsub(server, out);
         }
+        self.dirty |= command || pubsub;
     }
 
     fn connect(&mut self, who: &ServerId, env: &Env<'_>, out: &mut Outbox) {
@@ -276,10 +265,11 @@ impl Monitor {
         let kill_script = reply == PingReply::Busy && server.sdown.is_some() && !server.script_kill_sent;
         if kill_script {
             server.script_kill_sent = true;
+            self.dirty = true;
             self.send(who, Tag::Ignored, Command::ScriptKill, out);
         }
         if *who == ServerId::Master && reply == PingReply::Pong {
-            self.reboot_since = None;
+            self.dirty |= self.reboot_since.take().is_some();
         }
     }
 
@@ -307,6 +297,14 @@ impl Monitor {
         let Some(pubsub) = server.link.pubsub.as_mut().filter(|pubsub| pubsub.id == link) else { return false };
         pubsub.last_activity = now;
         true
+    }
+}
+
+/// Since when a replica is on its way to a new master.
+fn reconfiguring_since(seat: Seat<'_>) -> Option<Millis> {
+    match seat.replica?.1.reconf {
+        Reconf::Sent { at } | Reconf::InProgress { at } => Some(at),
+        Reconf::None | Reconf::Done => None,
     }
 }
 

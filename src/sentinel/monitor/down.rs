@@ -2,7 +2,7 @@
 
 use super::Monitor;
 use super::failover::FailoverState;
-use super::instance::{Role, Sentinel, ServerId};
+use super::instance::{Role, Seat, Sentinel, ServerId};
 use crate::sentinel::Env;
 use crate::sentinel::command::Command;
 use crate::sentinel::event::{EventKind, Level};
@@ -23,10 +23,10 @@ const EAGER_ASK_SPAN: u64 = 1_000;
 
 impl Monitor {
     /// When a server becomes SDOWN for good reason, if it does.
-    pub(super) fn server_down_at(&self, who: &ServerId, env: &Env<'_>) -> Option<Millis> {
-        let server = self.server(who)?;
+    pub(super) fn server_down_at(&self, seat: Seat<'_>, env: &Env<'_>) -> Option<Millis> {
+        let server = seat.server;
         let silent = server.link.health.down_at(self.spec.down_after);
-        if *who != ServerId::Master {
+        if seat.replica.is_some() {
             return silent;
         }
         let wrong_role = (server.role == Role::Replica)
@@ -57,7 +57,7 @@ impl Monitor {
     /// Raises or clears SDOWN of a server.
     pub(super) fn check_server_down(&mut self, who: &ServerId, env: &Env<'_>, out: &mut Outbox) {
         let now = env.now.mono;
-        let down = is_due(self.server_down_at(who, env), now);
+        let down = self.seat(who).is_some_and(|seat| is_due(self.server_down_at(seat, env), now));
         let Some(server) = self.server_mut(who) else { return };
         if down == server.sdown.is_some() {
             return;
@@ -174,6 +174,7 @@ impl Monitor {
         let opinion = &mut sentinel.opinion;
         opinion.answered_at = env.now.mono;
         opinion.master_down = down;
+        self.dirty = true;
         let Some(leader) = leader else { return };
         if opinion.leader_epoch != epoch {
             out.push(Output::Log(Level::Warning, format!("{peer} voted for {leader} {epoch}")));

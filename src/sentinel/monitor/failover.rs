@@ -113,7 +113,7 @@ impl FailoverState {
     }
 
     /// The chosen replica, once there is one.
-    pub fn promoted(&self) -> Option<&str> {
+    pub fn promoted(&self) -> Option<&ReplicaKey> {
         match self {
             FailoverState::SendReplicaofNoOne { promoted, .. }
             | FailoverState::WaitPromotion { promoted, .. }
@@ -167,7 +167,7 @@ const MIN_STALE_WAIT: u64 = 10_000;
 
 impl Monitor {
     /// The chosen replica's key.
-    pub(super) fn promoted(&self) -> Option<&str> {
+    pub(super) fn promoted(&self) -> Option<&ReplicaKey> {
         self.failover.state.promoted()
     }
 
@@ -225,7 +225,7 @@ impl Monitor {
     /// The best replica as of now, by stock's rule.
     pub(super) fn best_replica(&self, env: &Env<'_>) -> Option<ReplicaKey> {
         let (now, periods) = (env.now.mono, &env.node.periods);
-        select(&self.candidates(), self.master_state(), now, periods).map(str::to_owned)
+        select(&self.candidates(), self.master_state(), now, periods).map(ReplicaKey::from)
     }
 
     /// Whether there is a replica that would be chosen, now or when it has been waited for others long enough.
@@ -249,7 +249,7 @@ impl Monitor {
             StaleReplicaPromotion::Always => true,
         };
         let chosen = allowed.then(|| select_relative(&candidates, self.master_state(), now, periods))?;
-        chosen.map(str::to_owned)
+        chosen.map(ReplicaKey::from)
     }
 
     /// Whether a replica that was asked for INFO when its master went down may still answer. An election among few is
@@ -342,8 +342,8 @@ impl Monitor {
 
     /// The chosen replica still reports slave on a newer connection than the one it was told on: the order was lost
     /// with that connection, so it is given again.
-    pub(super) fn retry_promotion(&mut self, key: &str, env: &Env<'_>, out: &mut Outbox) {
-        let who = ServerId::Replica(key.to_owned());
+    pub(super) fn retry_promotion(&mut self, key: &ReplicaKey, env: &Env<'_>, out: &mut Outbox) {
+        let who = ServerId::Replica(key.clone());
         let link = self.server(&who).and_then(|server| server.link.command_id());
         let lost = matches!(&self.failover.state, FailoverState::WaitPromotion { promoted, told_on, saving: None, .. }
             if promoted == key && link.is_some_and(|link| link != *told_on));

@@ -92,7 +92,7 @@ impl Monitor {
             self.adopt_config(hello, master, env, out);
         }
         if let Some(sentinel) = self.sentinels.get_mut(&hello.id) {
-            sentinel.last_hello = env.now.mono;
+            sentinel.last_hello.set(env.now.mono);
         }
     }
 

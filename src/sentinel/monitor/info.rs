@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Monitor;
 use super::failover::FailoverState;
-use super::instance::{Reconf, Replica, Role, Server, ServerId};
+use super::instance::{Reconf, Replica, ReplicaKey, Role, Server, ServerId};
 use super::reconf::transaction;
 use crate::sentinel::Env;
 use crate::sentinel::addr::Addr;
@@ -162,8 +162,8 @@ impl Monitor {
     }
 
     /// Makes a replica that is not known yet and returns its key.
-    pub(super) fn add_replica(&mut self, addr: Addr, env: &Env<'_>) -> String {
-        let key = addr.key(env.node);
+    pub(super) fn add_replica(&mut self, addr: Addr, env: &Env<'_>) -> ReplicaKey {
+        let key = ReplicaKey::from(addr.key(env.node));
         let now = env.now.mono;
         self.replicas.insert(key.clone(), Replica::new(Server::new(addr, Role::Replica, now), now));
         self.dirty = true;
@@ -235,7 +235,7 @@ impl Monitor {
 
     /// What a replica's report calls for: the promotion it completes, a correction, or progress of its
     /// reconfiguration.
-    fn follow_up(&mut self, key: &str, role: Option<Role>, env: &Env<'_>, out: &mut Outbox) {
+    fn follow_up(&mut self, key: &ReplicaKey, role: Option<Role>, env: &Env<'_>, out: &mut Outbox) {
         match role {
             Some(Role::Master) if self.promoted() == Some(key) => self.promotion_reported(env, out),
             Some(Role::Master) => self.correct_role(key, env, out),
@@ -249,7 +249,7 @@ impl Monitor {
     }
 
     /// A replica that reports master is made a replica again, once nothing newer can be on its way.
-    fn correct_role(&mut self, key: &str, env: &Env<'_>, out: &mut Outbox) {
+    fn correct_role(&mut self, key: &ReplicaKey, env: &Env<'_>, out: &mut Outbox) {
         let wait = HELLO_PERIODS_BEFORE_CONVERSION * env.node.periods.publish;
         let Some(replica) = self.replicas.get(key) else { return };
         let settled = env.now.mono.since(replica.server.role_at) > wait;
@@ -259,7 +259,7 @@ impl Monitor {
     }
 
     /// A replica that follows another address is pointed at the master.
-    fn correct_master(&mut self, key: &str, env: &Env<'_>, out: &mut Outbox) {
+    fn correct_master(&mut self, key: &ReplicaKey, env: &Env<'_>, out: &mut Outbox) {
         let wait = self.spec.failover_timeout;
         let Some(replica) = self.replicas.get(key) else { return };
         if self.follows(replica, &self.master.addr) || replica.reconf != Reconf::None {
@@ -271,8 +271,8 @@ impl Monitor {
         }
     }
 
-    fn send_correction(&mut self, key: &str, event: EventKind, env: &Env<'_>, out: &mut Outbox) {
-        let who = ServerId::Replica(key.to_owned());
+    fn send_correction(&mut self, key: &ReplicaKey, event: EventKind, env: &Env<'_>, out: &mut Outbox) {
+        let who = ServerId::Replica(key.clone());
         let master = self.master.addr.clone();
         // It would replicate from itself.
         if self.server(&who).is_none_or(|server| server.is_same_process(&self.master)) {
@@ -292,7 +292,7 @@ impl Monitor {
     }
 
     /// Neither the replica nor the master went down within `wait`.
-    fn no_down_for(&self, key: &str, wait: u64, now: Millis) -> bool {
+    fn no_down_for(&self, key: &ReplicaKey, wait: u64, now: Millis) -> bool {
         let replica = self.replicas.get(key).and_then(|replica| replica.server.last_sdown);
         [replica, self.master.last_sdown, self.last_odown].into_iter().flatten().all(|at| now.since(at) > wait)
     }
@@ -304,7 +304,7 @@ impl Monitor {
         reported.same_as(addr)
     }
 
-    fn note_reconfiguration(&mut self, key: &str, env: &Env<'_>, out: &mut Outbox) {
+    fn note_reconfiguration(&mut self, key: &ReplicaKey, env: &Env<'_>, out: &mut Outbox) {
         let Some(promoted) = self.promoted().and_then(|key| self.replicas.get(key)) else { return };
         if !matches!(self.failover.state, FailoverState::ReconfReplicas { .. }) {
             return;

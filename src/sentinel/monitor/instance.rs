@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use crate::sentinel::addr::Addr;
+use crate::sentinel::ages::{SharedAges, SharedMillis};
 use crate::sentinel::id::{Epoch, LinkId, RunId};
 use crate::sentinel::link::Link;
 use crate::sentinel::peer::LinkHealth;
 use crate::sentinel::time::{ASK_VALIDITY, Millis};
 
 /// A replica's name, `ip:port`: the key under which its master knows it.
-pub type ReplicaKey = String;
+pub type ReplicaKey = Arc<str>;
 
 /// Which server of this master.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,27 @@ pub enum ServerId {
     Master,
     /// One of its replicas.
     Replica(ReplicaKey),
+}
+
+/// A server in its place.
+#[derive(Clone, Copy, Debug)]
+pub struct Seat<'a> {
+    /// The server.
+    pub server: &'a Server,
+    /// What is known of it as a replica; of the master nothing.
+    pub replica: Option<(&'a ReplicaKey, &'a Replica)>,
+}
+
+impl<'a> Seat<'a> {
+    /// The seat of a replica.
+    pub fn of((key, replica): (&'a ReplicaKey, &'a Replica)) -> Seat<'a> {
+        Seat { server: &replica.server, replica: Some((key, replica)) }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> ServerId {
+        self.replica.map_or(ServerId::Master, |(key, _)| ServerId::Replica(key.clone()))
+    }
 }
 
 /// What a server says it is.
@@ -238,12 +260,14 @@ impl Replica {
 pub struct Sentinel {
     /// Where it is.
     pub addr: Addr,
-    /// A copy of the shared link's ages.
+    /// The shared link as of this step.
     pub health: LinkHealth,
+    /// Its ages as they are.
+    pub ages: Arc<SharedAges>,
     /// Since when SDOWN.
     pub sdown: Option<Millis>,
     /// Last hello from it about this master.
-    pub last_hello: Millis,
+    pub last_hello: Arc<SharedMillis>,
     /// The pace of our hellos to it.
     pub hello: HelloPace,
     /// What it last said of this master.
@@ -253,11 +277,13 @@ pub struct Sentinel {
 impl Sentinel {
     /// A peer that is known since now.
     pub fn new(addr: Addr, now: Millis) -> Sentinel {
+        let health = LinkHealth::new(now);
         Sentinel {
             addr,
-            health: LinkHealth::new(now),
+            health,
+            ages: Arc::new(SharedAges::new(&health)),
             sdown: None,
-            last_hello: now,
+            last_hello: Arc::new(SharedMillis::new(now)),
             hello: HelloPace::new(now),
             opinion: Opinion::new(now),
         }

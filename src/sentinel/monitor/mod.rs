@@ -33,6 +33,7 @@ use super::addr::Addr;
 use super::event::{Event, EventKind, Level};
 use super::id::{Epoch, ReplyToken, Rev, RunId};
 use super::io::{Input, Outbox, Output, Tag};
+use super::link::is_due;
 use super::policy::TiltMode;
 use super::scripts::{Part, ScriptJob};
 use super::tilt::TiltGuard;
@@ -40,7 +41,7 @@ use super::time::Millis;
 use echo::Echo;
 use failover::{Failover, FailoverState};
 use hello::Hello;
-use instance::{Replica, ReplicaKey, Role, Sentinel, Server, ServerId};
+use instance::{Replica, ReplicaKey, Role, Seat, Sentinel, Server, ServerId};
 use names::Names;
 use reconf::reconf_gives_up_at;
 use record::{MasterRecord, MasterSpec};
@@ -74,16 +75,12 @@ pub struct Monitor {
     held_answers: Vec<(Rev, ReplyToken)>,
     last_refusal: Option<String>,
     introduced: bool,
+    /// Something that readers see has changed since the view was published.
     dirty: bool,
-    /// Something happened since the view was published; ages and counts in it are old until then.
-    refresh_at: Option<Millis>,
-    published_at: Millis,
 }
 
 /// A step comes at least this often, ms, so that a process that stood still notices.
 const MAX_SLEEP: u64 = 1_000;
-/// Ages alone are published at most this often, ms.
-const VIEW_REFRESH: u64 = 100;
 
 impl Monitor {
     /// A monitor for a loaded or new master. `seed` feeds its jitter.
@@ -114,8 +111,6 @@ impl Monitor {
             last_refusal: None,
             introduced: false,
             dirty: true,
-            refresh_at: None,
-            published_at: now,
         };
         for addr in replicas {
             monitor.add_replica(addr, env);
@@ -140,7 +135,11 @@ impl Monitor {
         for input in inputs {
             self.take(input, env, out);
         }
+        for sentinel in self.sentinels.values_mut() {
+            sentinel.ages.refresh(&mut sentinel.health);
+        }
         self.step(env, out);
+        self.servers().for_each(|server| server.link.show_ages());
         self.publish_view(env, out);
         let wake = self.next_wake(env);
         self.tilt.expect(wake);
@@ -167,14 +166,15 @@ impl Monitor {
             }
             Input::Hello(hello) => self.on_hello(&hello, env, out),
             Input::Resolved { host, ip } => self.on_resolved(&host, ip, env, out),
-            Input::PeerHealth { peer, health } => {
+            Input::PeerHealth { peer, health, ages } => {
                 if let Some(sentinel) = self.sentinels.get_mut(&peer) {
                     if sentinel.health.generation != health.generation || !health.connected {
                         sentinel.hello.forget();
                         sentinel.opinion.asked_at = None;
                     }
-                    self.dirty |= sentinel.health.connected != health.connected;
                     sentinel.health = health;
+                    sentinel.ages = ages;
+                    self.dirty = true;
                 }
             }
             Input::PeerReply { peer, tag: Tag::Ask, value } => self.on_opinion(&peer, &value, env, out),
@@ -198,7 +198,9 @@ impl Monitor {
     fn step(&mut self, env: &Env<'_>, out: &mut Outbox) {
         let acting = !env.tilt.is_on();
         self.check_echo(env);
-        self.keep_in_touch(&ServerId::Master, env, out);
+        if self.is_waiting(self.master_seat(), env) {
+            self.keep_in_touch(&ServerId::Master, env, out);
+        }
         if acting {
             self.expire_opinions(env.now.mono);
             self.check_server_down(&ServerId::Master, env, out);
@@ -207,14 +209,19 @@ impl Monitor {
             while self.advance(env, out) {}
             self.ask_peers(env, out);
         }
-        for key in self.replicas.keys().cloned().collect::<Vec<_>>() {
-            let who = ServerId::Replica(key);
+        // Looking is cheap, and most of the time there is nothing to do.
+        let waiting = |seat: &Seat<'_>| self.is_waiting(*seat, env);
+        let waiting: Vec<ServerId> = self.replicas.iter().map(Seat::of).filter(waiting).map(|seat| seat.id()).collect();
+        for who in waiting {
             self.keep_in_touch(&who, env, out);
             if acting {
                 self.check_server_down(&who, env, out);
             }
         }
-        for peer in self.sentinels.keys().cloned().collect::<Vec<_>>() {
+        let waiting = |sentinel: &Sentinel| self.is_peer_waiting(sentinel, env);
+        let waiting: Vec<RunId> =
+            self.sentinels.iter().filter(|(_, sentinel)| waiting(sentinel)).map(|(id, _)| id.clone()).collect();
+        for peer in waiting {
             self.publish_to_peer(&peer, env, out);
             if acting {
                 self.check_peer_down(&peer, env, out);
@@ -230,28 +237,45 @@ impl Monitor {
     /// it acts on.
     fn next_wake(&self, env: &Env<'_>) -> Millis {
         let now = env.now.mono;
-        let servers = std::iter::once(ServerId::Master).chain(self.replicas.keys().cloned().map(ServerId::Replica));
-        let mut at: Vec<Option<Millis>> = vec![self.hello_at(env), self.echo.due];
+        let mut earliest = now + MAX_SLEEP;
+        let mut at = |deadline: Option<Millis>| earliest = deadline.map_or(earliest, |at| earliest.min(at));
         let tilt = env.tilt.until();
-        at.push(tilt);
-        at.push(self.refresh_at);
-        for who in servers {
-            at.push(self.touch_at(&who, env));
-            if tilt.is_none() && self.server(&who).is_some_and(|server| server.sdown.is_none()) {
-                at.push(self.server_down_at(&who, env));
+        at(tilt);
+        at(self.hello_at(env));
+        at(self.echo.due);
+        for seat in self.seats() {
+            at(self.touch_at(seat, env));
+            if tilt.is_none() && seat.server.sdown.is_none() {
+                at(self.server_down_at(seat, env));
             }
         }
         if tilt.is_none() {
-            at.extend([self.start_at(env), self.advance_at()]);
+            at(self.start_at(env));
+            at(self.advance_at());
             for sentinel in self.sentinels.values() {
-                at.push(sentinel.opinion.expires_at());
-                at.push(self.ask_at(sentinel, now, env));
-                at.push(sentinel.health.down_at(self.spec.down_after).filter(|_| sentinel.sdown.is_none()));
+                at(sentinel.opinion.expires_at());
+                at(self.ask_at(sentinel, now, env));
+                at(sentinel.sdown.is_none().then(|| sentinel.health.look_at(self.spec.down_after, now)));
             }
-            at.extend(self.replicas.values().map(|replica| reconf_gives_up_at(replica, env)));
+            self.replicas.values().for_each(|replica| at(reconf_gives_up_at(replica, env)));
         }
-        let earliest = at.into_iter().flatten().min().unwrap_or(now + MAX_SLEEP);
-        earliest.clamp(now + 1, now + MAX_SLEEP)
+        earliest.max(now + 1)
+    }
+
+    /// Whether there is something to do for this server: it is due for something, or seems to be down, or no longer to
+    /// be.
+    fn is_waiting(&self, seat: Seat<'_>, env: &Env<'_>) -> bool {
+        let now = env.now.mono;
+        is_due(self.touch_at(seat, env), now)
+            || is_due(seat.server.hello.at(), now)
+            || is_due(self.server_down_at(seat, env), now) != seat.server.sdown.is_some()
+    }
+
+    /// The same for a peer.
+    fn is_peer_waiting(&self, sentinel: &Sentinel, env: &Env<'_>) -> bool {
+        let now = env.now.mono;
+        is_due(sentinel.hello.at(), now)
+            || is_due(sentinel.health.down_at(self.spec.down_after), now) != sentinel.sdown.is_some()
     }
 
     /// Before anything else: did this process stand still? TILT is entered by whoever notices first.
@@ -293,11 +317,6 @@ impl Monitor {
         env.tilt.extend(now + self.probing_time(env));
         self.master.link.rearm(now);
         self.replicas.values_mut().for_each(|replica| replica.server.link.rearm(now));
-        for sentinel in self.sentinels.values_mut() {
-            if sentinel.health.silent_since().is_some() {
-                sentinel.health.ping_pending_since = Some(now);
-            }
-        }
         self.dirty = true;
     }
 
@@ -311,12 +330,7 @@ impl Monitor {
     }
 
     fn publish_view(&mut self, env: &Env<'_>, out: &mut Outbox) {
-        let now = env.now.mono;
-        let refresh_at = self.published_at + VIEW_REFRESH;
-        self.refresh_at = (!self.dirty && now < refresh_at).then_some(refresh_at);
-        if self.refresh_at.is_none() {
-            self.dirty = false;
-            self.published_at = now;
+        if std::mem::take(&mut self.dirty) {
             out.publish_first(self.view(env));
         }
     }
@@ -370,6 +384,21 @@ impl Monitor {
         self.dirty = true;
         out.push(Output::Persist { rev: self.rev, record: Box::new(self.record()) });
         self.rev
+    }
+
+    fn master_seat(&self) -> Seat<'_> {
+        Seat { server: &self.master, replica: None }
+    }
+
+    fn seats(&self) -> impl Iterator<Item = Seat<'_>> {
+        std::iter::once(self.master_seat()).chain(self.replicas.iter().map(Seat::of))
+    }
+
+    fn seat(&self, who: &ServerId) -> Option<Seat<'_>> {
+        match who {
+            ServerId::Master => Some(self.master_seat()),
+            ServerId::Replica(key) => self.replicas.get_key_value(key).map(Seat::of),
+        }
     }
 
     fn server(&self, who: &ServerId) -> Option<&Server> {

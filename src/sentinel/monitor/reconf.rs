@@ -6,7 +6,7 @@ use super::Monitor;
 use super::connect::close_links;
 use super::echo::Echo;
 use super::failover::{Failover, FailoverState};
-use super::instance::{HelloPace, Reconf, Replica, Role, Server, ServerId};
+use super::instance::{HelloPace, Reconf, Replica, ReplicaKey, Role, Server, ServerId};
 use crate::sentinel::Env;
 use crate::sentinel::addr::Addr;
 use crate::sentinel::command::{ClientType, Command};
@@ -48,7 +48,7 @@ impl Monitor {
         &mut self,
         epoch: Epoch,
         since: Millis,
-        promoted: &str,
+        promoted: &ReplicaKey,
         env: &Env<'_>,
         out: &mut Outbox,
     ) -> bool {
@@ -65,7 +65,7 @@ impl Monitor {
         } else {
             return false;
         }
-        self.failover.state = FailoverState::UpdateConfig { epoch, promoted: promoted.to_owned() };
+        self.failover.state = FailoverState::UpdateConfig { epoch, promoted: promoted.clone() };
         true
     }
 
@@ -76,14 +76,14 @@ impl Monitor {
         }
     }
 
-    fn send_reconfigurations(&mut self, promoted: &str, env: &Env<'_>, out: &mut Outbox) {
+    fn send_reconfigurations(&mut self, promoted: &ReplicaKey, env: &Env<'_>, out: &mut Outbox) {
         let busy = |replica: &Replica| matches!(replica.reconf, Reconf::Sent { .. } | Reconf::InProgress { .. });
         let mut room = (self.spec.parallel_syncs as usize).saturating_sub(self.keys_where(busy).len());
         for key in self.keys_where(|replica| replica.reconf == Reconf::None && replica.server.sdown.is_none()) {
             if room == 0 {
                 return;
             }
-            if key != promoted && self.point_at_promoted(&key, promoted, env, out) {
+            if key != *promoted && self.point_at_promoted(&key, promoted, env, out) {
                 let sent = Reconf::Sent { at: env.now.mono };
                 self.set_reconf(&key, sent, EventKind::ReconfSent, env, out);
                 room -= 1;
@@ -91,8 +91,8 @@ impl Monitor {
         }
     }
 
-    fn point_at_promoted(&mut self, key: &str, promoted: &str, env: &Env<'_>, out: &mut Outbox) -> bool {
-        let who = ServerId::Replica(key.to_owned());
+    fn point_at_promoted(&mut self, key: &ReplicaKey, promoted: &ReplicaKey, env: &Env<'_>, out: &mut Outbox) -> bool {
+        let who = ServerId::Replica(key.clone());
         let sent = self.follow_promoted(&who, promoted, env, out);
         if sent {
             self.send_info(&who, env.now.mono, out);
@@ -104,13 +104,13 @@ impl Monitor {
     /// or when it wakes, and not at its next INFO after the switch. We hold the newest configuration, exactly as for
     /// the other replicas (failover.md 12.3, S9).
     pub(super) fn demote_old_master(&mut self, env: &Env<'_>, out: &mut Outbox) {
-        if let Some(promoted) = self.promoted().map(str::to_owned) {
+        if let Some(promoted) = self.promoted().cloned() {
             self.follow_promoted(&ServerId::Master, &promoted, env, out);
         }
     }
 
     /// False when there is no connection, or when it would replicate from itself.
-    fn follow_promoted(&mut self, who: &ServerId, promoted: &str, env: &Env<'_>, out: &mut Outbox) -> bool {
+    fn follow_promoted(&mut self, who: &ServerId, promoted: &ReplicaKey, env: &Env<'_>, out: &mut Outbox) -> bool {
         let Some(target) = self.replicas.get(promoted).map(|replica| &replica.server) else { return false };
         if self.server(who).is_none_or(|server| server.is_same_process(target)) {
             return false;
@@ -121,7 +121,7 @@ impl Monitor {
 
     /// Whether there is nothing left to wait for. Stock waits for ever when the promoted replica dies now; we end, so that
     /// its own failure is noticed and handled like any other (failover.md 164).
-    pub(super) fn is_reconfigured(&self, promoted: &str) -> bool {
+    pub(super) fn is_reconfigured(&self, promoted: &ReplicaKey) -> bool {
         let promoted_down = self.replicas.get(promoted).is_none_or(|replica| replica.server.sdown.is_some());
         let mut replicas = self.replicas.iter();
         promoted_down
@@ -130,23 +130,30 @@ impl Monitor {
             })
     }
 
-    fn reconfigure_the_rest(&mut self, promoted: &str, env: &Env<'_>, out: &mut Outbox) {
+    fn reconfigure_the_rest(&mut self, promoted: &ReplicaKey, env: &Env<'_>, out: &mut Outbox) {
         for key in self.keys_where(|replica| !matches!(replica.reconf, Reconf::Done | Reconf::Sent { .. })) {
-            if key != promoted && self.point_at_promoted(&key, promoted, env, out) {
+            if key != *promoted && self.point_at_promoted(&key, promoted, env, out) {
                 let instance = self.describe(&ServerId::Replica(key), env);
                 self.emit(EventKind::ReconfSentBestEffort, instance, out);
             }
         }
     }
 
-    pub(super) fn keys_where(&self, wanted: impl Fn(&Replica) -> bool) -> Vec<String> {
+    pub(super) fn keys_where(&self, wanted: impl Fn(&Replica) -> bool) -> Vec<ReplicaKey> {
         self.replicas.iter().filter(|(_, replica)| wanted(replica)).map(|(key, _)| key.clone()).collect()
     }
 
-    pub(super) fn set_reconf(&mut self, key: &str, reconf: Reconf, event: EventKind, env: &Env<'_>, out: &mut Outbox) {
+    pub(super) fn set_reconf(
+        &mut self,
+        key: &ReplicaKey,
+        reconf: Reconf,
+        event: EventKind,
+        env: &Env<'_>,
+        out: &mut Outbox,
+    ) {
         if let Some(replica) = self.replicas.get_mut(key) {
             replica.reconf = reconf;
-            self.emit(event, self.describe(&ServerId::Replica(key.to_owned()), env), out);
+            self.emit(event, self.describe(&ServerId::Replica(key.clone()), env), out);
         }
     }
 
@@ -208,7 +215,7 @@ impl Monitor {
         servers.push(std::mem::replace(&mut self.master, new_master));
         let mut replicas = BTreeMap::new();
         for server in servers {
-            let key = server.addr.key(env.node);
+            let key = ReplicaKey::from(server.addr.key(env.node));
             let twin = replicas.insert(key, Replica::new(server.recast(Role::Replica, now), now));
             if let Some(mut twin) = twin {
                 close_links(&mut twin.server, now, out);

@@ -1,21 +1,20 @@
-//! What readers may see of a master: a copy that never changes. Ages are kept as points in time and become durations
-//! when a reply is written.
+//! What readers may see of a master: a copy that never changes, but for the ages in it that change all the time. Ages are
+//! kept as points in time and become durations when a reply is written.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Monitor;
 use super::failover::FailoverState;
-use super::instance::{Reconf, Replica, Sentinel, Server, ServerId};
+use super::instance::{Reconf, Replica, ReplicaKey, Sentinel, Server, ServerId};
 use crate::sentinel::Env;
+use crate::sentinel::ages::{SharedAges, SharedMillis};
 use crate::sentinel::id::{Epoch, MasterName, RunId};
 use crate::sentinel::time::Millis;
 
-/// A master and everything that belongs to it, as of `at`.
+/// A master and everything that belongs to it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MasterView {
-    /// When this copy was made.
-    pub at: Millis,
     /// The master itself. Its address is the configured one until the switch.
     pub instance: InstanceView,
     /// Host that clients are told: the promoted replica's from the moment its promotion is seen.
@@ -75,16 +74,10 @@ pub struct InstanceView {
     pub run_id: String,
     /// Comma-separated, in the order of commands.md 4.
     pub flags: String,
-    /// Commands sent and not answered.
-    pub pending_commands: u64,
     /// Masters that share the link.
     pub refcount: u32,
-    /// When the oldest unanswered PING was sent.
-    pub ping_pending_since: Option<Millis>,
-    /// Last acceptable PING reply.
-    pub last_available: Millis,
-    /// Last PING reply of any kind.
-    pub last_pong: Millis,
+    /// PINGs and replies, as they are.
+    pub ages: Arc<SharedAges>,
     /// Since when SDOWN.
     pub sdown_since: Option<Millis>,
     /// ms
@@ -133,7 +126,7 @@ pub struct SentinelView {
     /// The instance.
     pub instance: InstanceView,
     /// Last hello from it.
-    pub last_hello: Millis,
+    pub last_hello: Arc<SharedMillis>,
     /// Its last reported vote for this master.
     pub voted_leader: Option<RunId>,
     /// Epoch of that vote.
@@ -145,7 +138,6 @@ impl Monitor {
     pub fn view(&self, env: &Env<'_>) -> MasterView {
         let current = self.current_addr();
         MasterView {
-            at: env.now.mono,
             instance: self.server_view(&ServerId::Master, &self.master, self.spec.name.to_string(), env),
             current_host: current.shown_host(env.node),
             current_port: current.port,
@@ -165,7 +157,6 @@ impl Monitor {
     }
 
     fn server_view(&self, who: &ServerId, server: &Server, name: String, env: &Env<'_>) -> InstanceView {
-        let health = &server.link.health;
         InstanceView {
             name,
             host: server.addr.shown_host(env.node),
@@ -173,19 +164,16 @@ impl Monitor {
             port: server.addr.port,
             run_id: server.run_id.clone().unwrap_or_default(),
             flags: self.server_flags(who, server),
-            pending_commands: health.pending_commands,
-            refcount: health.refcount,
-            ping_pending_since: health.ping_pending_since,
-            last_available: health.last_available,
-            last_pong: health.last_pong,
+            refcount: server.link.health.refcount,
+            ages: Arc::clone(server.link.ages()),
             sdown_since: server.sdown,
             down_after: self.spec.down_after,
         }
     }
 
-    fn replica_view(&self, key: &str, replica: &Replica, env: &Env<'_>) -> ReplicaView {
+    fn replica_view(&self, key: &ReplicaKey, replica: &Replica, env: &Env<'_>) -> ReplicaView {
         ReplicaView {
-            instance: self.server_view(&ServerId::Replica(key.to_owned()), &replica.server, key.to_owned(), env),
+            instance: self.server_view(&ServerId::Replica(key.clone()), &replica.server, key.to_string(), env),
             server: ServerView::of(&replica.server),
             master_link_down: replica.link_down,
             master_link_up: replica.link_up,
@@ -213,15 +201,12 @@ impl Monitor {
                 port: sentinel.addr.port,
                 run_id: id.to_string(),
                 flags: join_flags(&flags),
-                pending_commands: health.pending_commands,
                 refcount: health.refcount,
-                ping_pending_since: health.ping_pending_since,
-                last_available: health.last_available,
-                last_pong: health.last_pong,
+                ages: Arc::clone(&sentinel.ages),
                 sdown_since: sentinel.sdown,
                 down_after: self.spec.down_after,
             },
-            last_hello: sentinel.last_hello,
+            last_hello: Arc::clone(&sentinel.last_hello),
             voted_leader: sentinel.opinion.leader.clone(),
             voted_epoch: sentinel.opinion.leader_epoch,
         }

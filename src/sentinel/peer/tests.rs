@@ -110,12 +110,16 @@ impl Bench {
         lines.collect()
     }
 
+    /// What masters know: what they were told last, with ages as they are.
     fn health(&self) -> LinkHealth {
-        let last = self.seen.iter().rev().find_map(|output| match output {
-            PeerOutput::Health { health, .. } => Some(*health),
-            _ => None,
-        });
-        last.expect("it was reported")
+        let mut health = self.peer.reported.expect("it was reported");
+        self.peer.link.ages().refresh(&mut health);
+        health
+    }
+
+    /// How often masters were told of the link since [`Bench::wire`] was asked last.
+    fn reports(&self) -> usize {
+        self.seen.iter().filter(|output| matches!(output, PeerOutput::Health { .. })).count()
     }
 }
 
@@ -253,6 +257,25 @@ fn errors_close_nothing() {
     bench.feed(PeerInput::Reply { link, tag: Tag::Ignored, value });
     assert_eq!(bench.wire(), [""; 0]);
     assert!(bench.peer.link.health.connected);
+}
+
+/// Masters look up ages by themselves; they are told when there may be something to do: a peer that one of them took for
+/// down answers again.
+#[test]
+fn masters_are_told_what_they_have_to_act_on() {
+    let mut bench = Bench::watched();
+    bench.wire();
+    bench.run(5_000);
+    assert_eq!(bench.reports(), 0, "PINGs and PONGs are nobody's news");
+    assert!(Millis(bench.now).since(bench.health().last_pong) <= 1_000, "they are seen all the same");
+    bench.answers = false;
+    bench.run(5_100);
+    assert_eq!(bench.reports(), 0, "that nothing came is for each master to find");
+    assert!(bench.health().down_at(4_000) <= Some(Millis(bench.now)));
+    let link = bench.peer.link.command_id().expect("it is recycled later");
+    bench.feed(PeerInput::Reply { link, tag: Tag::Ping, value: Reply::Status(b"PONG".as_slice().into()) });
+    assert_eq!(bench.reports(), 1);
+    assert_eq!(bench.health().silent_since(), None);
 }
 
 /// failover.md 24, 26, 37: a silent peer is pinged on, its connection replaced after 15 s, its age kept.

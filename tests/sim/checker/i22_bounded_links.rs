@@ -22,8 +22,12 @@ impl Checker for BoundedLinks {
         let replicas = view.replicas.iter().map(|replica| &replica.instance);
         let peers = view.sentinels.iter().map(|peer| &peer.instance);
         for instance in replicas.chain(peers).chain([&view.instance]) {
-            if instance.pending_commands > 100 * u64::from(instance.refcount) + CONTROL {
-                return Err(format!("n{node}: {} commands wait for {}", instance.pending_commands, instance.name));
+            if instance.ages.pending_commands() > 100 * u64::from(instance.refcount) + CONTROL {
+                return Err(format!(
+                    "n{node}: {} commands wait for {}",
+                    instance.ages.pending_commands(),
+                    instance.name
+                ));
             }
         }
         Ok(())

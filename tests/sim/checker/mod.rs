@@ -179,6 +179,17 @@ pub enum Observation<'a> {
         /// Priority of the server it goes to.
         priority: u32,
     },
+    /// A monitor has done everything that follows from an input.
+    Stepped {
+        /// Which Sentinel.
+        node: usize,
+        /// For which master.
+        master: usize,
+        /// What readers see.
+        shown: &'a MasterView,
+        /// What they would see if it were published now.
+        is: &'a MasterView,
+    },
     /// A stock Sentinel has just suffered from one of its own known weaknesses.
     Weakness {
         /// Which Sentinel.

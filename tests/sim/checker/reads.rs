@@ -1,4 +1,5 @@
-//! Readers that hear of a switch find the new address: it is published before it is told.
+//! Readers that hear of a switch find the new address: it is published before it is told. And they see what is: nothing
+//! changes without being published.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,9 @@ impl Checker for Reads {
             Observation::Started { node, .. } => self.0.retain(|(owner, _), _| owner != node),
             Observation::Removed { node, master } => {
                 self.0.remove(&(*node, *master));
+            }
+            Observation::Stepped { node, master, shown, is } if shown != is => {
+                return Err(format!("n{node} m{master} shows {shown:?}, and is {is:?}"));
             }
             Observation::Emitted { node, master, event, view: Some(view), .. } => {
                 let key = (*node, *master);

@@ -155,8 +155,8 @@ impl Node {
             PeerOutput::Connect { link, addr } => self.open(sh, Who::Peer(peer), link, &addr, Channel::Command),
             PeerOutput::Close(link) => self.close(sh, Who::Peer(peer), link),
             PeerOutput::Send { link, tag, command } => self.send(sh, Who::Peer(peer), link, tag, command),
-            PeerOutput::Health { master, health } => {
-                self.hand_to_monitor(&master, Input::PeerHealth { peer: id, health });
+            PeerOutput::Health { master, health, ages } => {
+                self.hand_to_monitor(&master, Input::PeerHealth { peer: id, health, ages });
             }
             PeerOutput::Reply { master, tag, value } => {
                 let number = self.process().number_of(&master);

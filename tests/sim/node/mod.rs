@@ -535,6 +535,20 @@ impl Node {
         for output in outputs {
             self.execute(sh, master, output, forced);
         }
+        self.look_at_view(sh, master);
+    }
+
+    /// In some worlds, since views are costly.
+    fn look_at_view(&mut self, sh: &mut Shared, master: usize) {
+        if !sh.views_are_compared || self.canary != Canary::None {
+            return;
+        }
+        let wall = self.wall_offset;
+        let Some(process) = &self.process else { return };
+        let env = Env { now: process.now(sh, wall), epoch: &process.epoch, tilt: &process.tilt, node: &self.settings };
+        let Some(slot) = &process.monitors[master] else { return };
+        let is = slot.monitor.view(&env);
+        sh.see(&Observation::Stepped { node: self.host, master, shown: &slot.view, is: &is });
     }
 
     fn step_peer(&mut self, sh: &mut Shared, peer: usize, input: PeerInput) {

@@ -23,7 +23,7 @@ use sentineld::sentinel::event::{Event, EventKind};
 use sentineld::sentinel::id::{Epoch, RunId};
 use sentineld::sentinel::monitor::record::{MasterRecord, MasterSpec};
 use sentineld::sentinel::monitor::view::MasterView;
-use sentineld::sentinel::time::{Millis, Periods};
+use sentineld::sentinel::time::Periods;
 
 use crate::canary::Canary;
 use crate::checker::{Observation, Weakness};
@@ -432,7 +432,6 @@ impl Master {
             odown_since: 0,
             promoted: None,
             view: MasterView {
-                at: Millis(now),
                 instance: instance(&record.addr, record.spec.name.to_string(), &Link::new(now), None, ""),
                 current_host: String::new(),
                 current_port: 0,

@@ -1,7 +1,11 @@
 //! What readers and checkers see of the stock model.
 
+use std::sync::Arc;
+
 use sentineld::sentinel::addr::Addr;
+use sentineld::sentinel::ages::{SharedAges, SharedMillis};
 use sentineld::sentinel::monitor::view::{InstanceView, MasterView, ReplicaView, SentinelView, ServerView};
+use sentineld::sentinel::peer::LinkHealth;
 use sentineld::sentinel::time::Millis;
 
 use super::{Link, Master, PeerSeen, Reconf, Server, State};
@@ -59,13 +63,12 @@ impl Master {
             let flags = flags.into_iter().flatten().collect::<Vec<_>>().join(",");
             SentinelView {
                 instance: instance(&peer.addr, peer.id.to_string(), &peer.link, peer.sdown_since, &flags),
-                last_hello: Millis(now),
+                last_hello: Arc::new(SharedMillis::new(Millis(now))),
                 voted_leader: peer.leader.clone(),
                 voted_epoch: peer.leader_epoch,
             }
         };
         MasterView {
-            at: Millis(now),
             instance: seen(0, self.spec.name.to_string()),
             current_host: current.host.to_string(),
             current_port: current.port,
@@ -96,6 +99,13 @@ impl State {
 }
 
 pub(super) fn instance(addr: &Addr, name: String, link: &Link, sdown: Option<u64>, flags: &str) -> InstanceView {
+    let health = LinkHealth {
+        pending_commands: u64::from(link.pending),
+        ping_pending_since: (link.act_ping != 0).then_some(Millis(link.act_ping)),
+        last_available: Millis(link.last_avail),
+        last_pong: Millis(link.last_pong),
+        ..LinkHealth::new(Millis(0))
+    };
     InstanceView {
         name,
         ip: addr.ip,
@@ -103,11 +113,8 @@ pub(super) fn instance(addr: &Addr, name: String, link: &Link, sdown: Option<u64
         port: addr.port,
         run_id: String::new(),
         flags: flags.to_owned(),
-        pending_commands: u64::from(link.pending),
         refcount: 1,
-        ping_pending_since: (link.act_ping != 0).then_some(Millis(link.act_ping)),
-        last_available: Millis(link.last_avail),
-        last_pong: Millis(link.last_pong),
+        ages: Arc::new(SharedAges::new(&health)),
         sdown_since: sdown.map(Millis),
         down_after: 0,
     }

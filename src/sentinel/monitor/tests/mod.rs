@@ -11,9 +11,11 @@ mod vote;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use super::*;
 use crate::sentinel::NodeSettings;
+use crate::sentinel::ages::SharedAges;
 use crate::sentinel::command::Command;
 use crate::sentinel::epoch::EpochRegister;
 use crate::sentinel::id::{LinkId, MasterName, Secret};
@@ -233,7 +235,7 @@ impl Bench {
             ping_pending_since: None,
             ..LinkHealth::new(Millis(self.now))
         };
-        Input::PeerHealth { peer: peer.clone(), health }
+        Input::PeerHealth { peer: peer.clone(), health, ages: Arc::new(SharedAges::new(&health)) }
     }
 
     pub(super) fn serve(&mut self, link: LinkId, command: &Command) -> Option<Reply> {
