@@ -78,7 +78,7 @@ impl MonitorTask {
     /// Runs for ever; ends by being dropped. Must run inside a `LocalSet`.
     pub async fn run(mut self) {
         let supervisor = self.process.notices.clone();
-        let mut messages = Vec::with_capacity(BATCH);
+        let mut messages = Vec::new();
         loop {
             let wake = tokio::time::Instant::from_std(self.wake.unwrap_or_else(Instant::now));
             tokio::select! {

@@ -1,16 +1,23 @@
 //! One connection to a server or a peer: bytes out, replies in, no decisions.
 //!
 //! [`Links`] holds the connections of one owner, a monitor's task or a peer's. Each connection is a task of its own
-//! that connects, writes whatever is queued in one write, takes replies apart and puts them into the owner's mailbox,
+//! that connects, writes whatever waits in one write, takes replies apart and puts them into the owner's mailbox,
 //! matched first in, first out with the tags of what was sent. A pipe may wait for its owner's mailbox; an owner never
-//! waits for a pipe (design: who may wait on whom), so a full queue is a lost connection.
+//! waits for a pipe (design: who may wait on whom), so too much unsent is a lost connection.
+//!
+//! There are thousands of them, and nearly always nothing happens on one: then it holds no buffer.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -24,11 +31,16 @@ use crate::sentinel::id::LinkId;
 use crate::sentinel::io::{Channel, Input, LinkError, Reply, Tag};
 use crate::sentinel::peer::PeerInput;
 
-/// Commands that may wait for one connection. The core stops at 100 unanswered ones; the rest is room for the batch
-/// that a failover sends on top of that.
-const MAX_QUEUED: usize = 256;
-/// Unsent bytes above which the queue is left alone, so that it fills and the owner learns that nobody reads.
-const MAX_UNSENT: usize = 64 << 10;
+/// Unsent bytes beyond which nothing is added: nobody reads at the other end. The core stops at 100 unanswered commands,
+/// most of them hellos of some hundred bytes.
+const MAX_UNSENT: usize = 256 << 10;
+/// Bytes read at once.
+const READ: usize = 16 << 10;
+
+thread_local! {
+    /// What is being read just now. Replies that are not whole yet are kept by their connection.
+    static INCOMING: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
+}
 
 /// What a pipe tells its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,12 +96,16 @@ impl From<LinkEvent> for PeerInput {
     }
 }
 
-/// One command on its way.
-#[derive(Debug)]
-struct Queued {
-    /// Waits for the reply; `None` when the answer is a push (SUBSCRIBE).
-    tag: Option<Tag>,
-    wire: Bytes,
+/// What waits to be written on one connection, and to be answered: its owner adds, its task takes away.
+#[derive(Debug, Default)]
+struct Outgoing {
+    unsent: BytesMut,
+    /// Tags of unanswered commands, oldest first.
+    waiting: VecDeque<Tag>,
+    /// Wakes the task.
+    waker: Option<Waker>,
+    /// The task has come to its end.
+    ended: bool,
 }
 
 /// The connection cannot take what it was given, because it is gone or nobody reads at its other end.
@@ -114,7 +130,7 @@ pub struct Route {
 
 #[derive(Debug)]
 struct Pipe {
-    queue: mpsc::Sender<Queued>,
+    outgoing: Rc<RefCell<Outgoing>>,
     task: AbortHandle,
 }
 
@@ -135,13 +151,10 @@ impl<M: From<LinkEvent> + 'static> Links<M> {
     /// Opens a connection. Must run inside a `LocalSet`.
     pub fn connect(&mut self, link: LinkId, addr: &Addr, channel: Channel, route: Route) {
         let target = addr.ip.map(|ip| SocketAddr::new(ip, addr.port));
-        let (queue, commands) = mpsc::channel(MAX_QUEUED);
-        let owner = self.owner.clone();
-        let task = self.tasks.spawn_local(async move {
-            let run = Run { link, channel, owner, waiting: VecDeque::new() };
-            run.start(target, route, commands).await;
-        });
-        let replaced = self.open.insert(link, Pipe { queue, task });
+        let outgoing = Rc::<RefCell<Outgoing>>::default();
+        let run = Run { link, channel, owner: self.owner.clone(), outgoing: Rc::clone(&outgoing) };
+        let task = self.tasks.spawn_local(run.start(target, route));
+        let replaced = self.open.insert(link, Pipe { outgoing, task });
         assert!(replaced.is_none(), "link ids are never reused");
     }
 
@@ -161,17 +174,24 @@ impl<M: From<LinkEvent> + 'static> Links<M> {
     /// Queues a command. What is queued without an `await` in between leaves in one write.
     pub fn send(&mut self, link: LinkId, tag: Tag, command: &Command, renames: &RenameMap) -> Result<(), SendError> {
         let pipe = self.open.get(&link).ok_or(SendError::Closed)?;
-        let mut wire = BytesMut::new();
-        encode_command(&command.words(renames), &mut wire);
-        let tag = if *command == Command::SubscribeHello { None } else { Some(tag) };
-        match pipe.queue.try_send(Queued { tag, wire: wire.freeze() }) {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(SendError::Closed),
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                self.close(link);
-                Err(SendError::Full)
-            }
+        let mut outgoing = pipe.outgoing.borrow_mut();
+        if outgoing.ended {
+            return Err(SendError::Closed);
         }
+        if outgoing.unsent.len() > MAX_UNSENT {
+            drop(outgoing);
+            self.close(link);
+            return Err(SendError::Full);
+        }
+        encode_command(&command.words(renames), &mut outgoing.unsent);
+        // What answers a SUBSCRIBE is a push.
+        if *command != Command::SubscribeHello {
+            outgoing.waiting.push_back(tag);
+        }
+        if let Some(waker) = outgoing.waker.take() {
+            waker.wake();
+        }
+        Ok(())
     }
 
     /// Waits for a connection's task to end in another way than by telling its owner, which only a defect can cause,
@@ -197,79 +217,92 @@ struct Run<M> {
     link: LinkId,
     channel: Channel,
     owner: mpsc::Sender<M>,
-    /// Tags of unanswered commands, oldest first.
-    waiting: VecDeque<Tag>,
+    outgoing: Rc<RefCell<Outgoing>>,
 }
 
 impl<M: From<LinkEvent>> Run<M> {
-    async fn start(mut self, target: Option<SocketAddr>, route: Route, commands: mpsc::Receiver<Queued>) {
+    async fn start(self, target: Option<SocketAddr>, route: Route) {
         let error = match connect(target, route.source).await {
             Ok((stream, local)) => match route.tls {
-                None => self.live(stream, local, commands).await,
+                None => self.live(stream, local).await,
                 Some(tls) => match tls.connect(stream).await {
                     // On the heap: most programs have connections without it, and those are many.
-                    Ok(stream) => Box::pin(self.live(stream, local, commands)).await,
+                    Ok(stream) => Box::pin(self.live(stream, local)).await,
                     Err(error) => LinkError(error.to_string()),
                 },
             },
             Err(error) => LinkError(error.to_string()),
         };
+        self.outgoing.borrow_mut().ended = true;
         self.tell(LinkEvent::Down(self.link, error)).await;
     }
 
     /// The life of a connection that is established; returns why it ended.
-    async fn live<S>(&mut self, stream: S, local: IpAddr, commands: mpsc::Receiver<Queued>) -> LinkError
+    async fn live<S>(&self, stream: S, local: IpAddr) -> LinkError
     where
         S: AsyncRead + AsyncWrite,
     {
         self.tell(LinkEvent::Up(self.link, local)).await;
-        self.pump(stream, commands).await
-    }
-
-    /// Moves bytes both ways until the connection ends, and says why it did.
-    async fn pump<S>(&mut self, stream: S, mut commands: mpsc::Receiver<Queued>) -> LinkError
-    where
-        S: AsyncRead + AsyncWrite,
-    {
-        let (mut reader, mut writer) = tokio::io::split(stream);
-        let (mut unsent, mut received) = (BytesMut::new(), BytesMut::new());
-        let mut decoder = NodeDecoder::new();
-        let mut batch = Vec::new();
+        let mut stream = pin!(stream);
+        let (mut received, mut decoder) = (BytesMut::new(), NodeDecoder::new());
         loop {
-            tokio::select! {
-                count = commands.recv_many(&mut batch, MAX_QUEUED), if unsent.len() < MAX_UNSENT => {
-                    if count == 0 {
-                        return LinkError("closed here".to_owned());
-                    }
-                    for command in batch.drain(..) {
-                        unsent.extend_from_slice(&command.wire);
-                        self.waiting.extend(command.tag);
-                    }
-                }
-                written = writer.write_buf(&mut unsent), if !unsent.is_empty() => match written {
-                    Ok(_) => {}
-                    Err(error) => return LinkError(error.to_string()),
-                },
-                read = reader.read_buf(&mut received) => match read {
-                    Ok(0) => return LinkError("closed by the other side".to_owned()),
-                    Ok(_) => loop {
-                        match decoder.next(&mut received) {
-                            Ok(Some(reply)) => match self.event_of(reply) {
-                                Ok(event) => self.tell(event).await,
-                                Err(error) => return error,
-                            },
-                            Ok(None) => break,
-                            Err(error) => return LinkError(error.to_string()),
-                        }
+            if let Err(error) = poll_fn(|cx| self.poll_move(cx, stream.as_mut(), &mut received)).await {
+                return error;
+            }
+            loop {
+                match decoder.next(&mut received) {
+                    Ok(Some(reply)) => match self.event_of(reply) {
+                        Ok(event) => self.tell(event).await,
+                        Err(error) => return error,
                     },
+                    Ok(None) => break,
                     Err(error) => return LinkError(error.to_string()),
-                },
+                }
+            }
+            if received.is_empty() {
+                received = BytesMut::new();
             }
         }
     }
 
+    /// Writes what waits, and reads what has come.
+    fn poll_move<S>(
+        &self,
+        cx: &mut Context<'_>,
+        mut stream: Pin<&mut S>,
+        received: &mut BytesMut,
+    ) -> Poll<Result<(), LinkError>>
+    where
+        S: AsyncRead + AsyncWrite,
+    {
+        let mut outgoing = self.outgoing.borrow_mut();
+        while !outgoing.unsent.is_empty() {
+            match stream.as_mut().poll_write(cx, &outgoing.unsent) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(LinkError("nothing more can be written".to_owned()))),
+                Poll::Ready(Ok(count)) => outgoing.unsent.advance(count),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(LinkError(error.to_string()))),
+                Poll::Pending => break,
+            }
+        }
+        if outgoing.unsent.is_empty() {
+            outgoing.unsent = BytesMut::new();
+        }
+        outgoing.waker = Some(cx.waker().clone());
+        INCOMING.with_borrow_mut(|incoming| {
+            let mut buffer = ReadBuf::new(incoming);
+            Poll::Ready(match ready!(stream.poll_read(cx, &mut buffer)) {
+                Ok(()) if buffer.filled().is_empty() => Err(LinkError("closed by the other side".to_owned())),
+                Ok(()) => {
+                    received.extend_from_slice(buffer.filled());
+                    Ok(())
+                }
+                Err(error) => Err(LinkError(error.to_string())),
+            })
+        })
+    }
+
     /// What a reply means: the answer to the oldest command, or a push.
-    fn event_of(&mut self, reply: Reply) -> Result<LinkEvent, LinkError> {
+    fn event_of(&self, reply: Reply) -> Result<LinkEvent, LinkError> {
         let reply = match self.channel {
             Channel::PubSub => match push_of(reply) {
                 Ok(payload) => return Ok(LinkEvent::PubSub(self.link, payload)),
@@ -277,7 +310,7 @@ impl<M: From<LinkEvent>> Run<M> {
             },
             Channel::Command => reply,
         };
-        match (self.waiting.pop_front(), self.channel) {
+        match (self.outgoing.borrow_mut().waiting.pop_front(), self.channel) {
             (Some(tag), _) => Ok(LinkEvent::Reply(self.link, tag, reply)),
             // A refused SUBSCRIBE: stock does not look at the acknowledgement either.
             (None, Channel::PubSub) => Ok(LinkEvent::PubSub(self.link, None)),
@@ -324,6 +357,7 @@ mod tests {
 
     use super::*;
     use crate::sentinel::id::Secret;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
     use tokio::task::LocalSet;
 
