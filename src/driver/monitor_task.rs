@@ -49,7 +49,7 @@ pub struct MonitorTask {
 
 impl MonitorTask {
     /// A monitor for `record`, and how readers reach it. Nothing happens until [`MonitorTask::run`].
-    pub fn new(record: MasterRecord, seed: u64, process: Rc<Process>) -> (MonitorTask, MasterEntry) {
+    pub fn new(record: MasterRecord, seed: u64, process: Rc<Process>) -> (Box<MonitorTask>, MasterEntry) {
         let (sender, mailbox) = mpsc::channel(MAILBOX);
         let (name, renames) = (record.spec.name.clone(), record.spec.renames.clone());
         let node = process.settings();
@@ -72,11 +72,12 @@ impl MonitorTask {
             next_token: 0,
             notices: VecDeque::new(),
         };
-        (task, entry)
+        (Box::new(task), entry)
     }
 
-    /// Runs for ever; ends by being dropped. Must run inside a `LocalSet`.
-    pub async fn run(mut self) {
+    /// Runs for ever; ends by being dropped. Must run inside a `LocalSet`. Boxed, since a task has room for its future and
+    /// for what the future was made of.
+    pub async fn run(mut self: Box<Self>) {
         let supervisor = self.process.notices.clone();
         let mut messages = Vec::new();
         loop {

@@ -119,7 +119,7 @@ impl PeerTask {
                 Err(error @ SendError::Full) => return Some(PeerInput::LinkDown(link, LinkError(error.to_string()))),
             },
             PeerOutput::Health { master, health, ages } => {
-                let input = Input::PeerHealth { peer: self.id.clone(), health, ages };
+                let input = Input::PeerHealth { peer: self.id.clone(), health: Box::new(health), ages };
                 process.tell_monitor(&master, MonitorMessage::Input(input)).await;
             }
             PeerOutput::Reply { master, tag, value } => {

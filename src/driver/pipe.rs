@@ -222,11 +222,11 @@ struct Run<M> {
 
 impl<M: From<LinkEvent>> Run<M> {
     async fn start(self, target: Option<SocketAddr>, route: Route) {
-        let error = match connect(target, route.source).await {
+        // What is over once there is a connection, and what most programs never have, is on the heap: there are many of us.
+        let error = match Box::pin(connect(target, route.source)).await {
             Ok((stream, local)) => match route.tls {
                 None => self.live(stream, local).await,
-                Some(tls) => match tls.connect(stream).await {
-                    // On the heap: most programs have connections without it, and those are many.
+                Some(tls) => match Box::pin(tls.connect(stream)).await {
                     Ok(stream) => Box::pin(self.live(stream, local)).await,
                     Err(error) => LinkError(error.to_string()),
                 },
@@ -320,7 +320,9 @@ impl<M: From<LinkEvent>> Run<M> {
 
     async fn tell(&self, event: LinkEvent) {
         // The owner's mailbox closes only when the owner ends, and that aborts this task.
-        let _ = self.owner.send(event.into()).await;
+        if let Err(mpsc::error::TrySendError::Full(message)) = self.owner.try_send(event.into()) {
+            let _ = Box::pin(self.owner.send(message)).await;
+        }
     }
 }
 

@@ -67,7 +67,7 @@ pub enum Reply {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkError(pub String);
 
-/// An input of [`super::monitor::Monitor`].
+/// An input of [`super::monitor::Monitor`]. Small, since thousands of mailboxes have room for some.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// The time asked for with `WakeAt` has come.
@@ -98,7 +98,7 @@ pub enum Input {
         payload: Option<Box<[u8]>>,
     },
     /// A hello for this master that came by PUBLISH command or was heard on the link of another master.
-    Hello(Hello),
+    Hello(Box<Hello>),
     /// A host name was looked up; `None` when it has no address.
     Resolved {
         /// The name as given in `Resolve`.
@@ -111,7 +111,7 @@ pub enum Input {
         /// Which peer.
         peer: RunId,
         /// The link as of now.
-        health: LinkHealth,
+        health: Box<LinkHealth>,
         /// Where its ages are found from now on.
         ages: Arc<SharedAges>,
     },

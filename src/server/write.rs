@@ -130,7 +130,7 @@ pub(crate) async fn run(errand: Errand, context: &Context, asker: u64) -> Outcom
             let mailbox = context.reader.directory.borrow().get(&hello.master).map(|entry| entry.mailbox.clone());
             if let Some(mailbox) = mailbox {
                 // A master that is removed meanwhile has no use for it.
-                let _ = mailbox.send(MonitorMessage::Input(Input::Hello(hello))).await;
+                let _ = mailbox.send(MonitorMessage::Input(Input::Hello(Box::new(hello)))).await;
             }
             Outcome::plain(Value::Integer(1))
         }

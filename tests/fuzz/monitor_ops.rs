@@ -108,7 +108,7 @@ impl World<'_> {
                 let (link, payload) = (self.link(), self.hello().to_string());
                 Input::PubSub { link, payload: Some(payload.into_bytes().into()) }
             }
-            10 => Input::Hello(self.hello()),
+            10 => Input::Hello(Box::new(self.hello())),
             11 => {
                 let peer = peer(self.byte());
                 let connected = self.byte().is_multiple_of(2);
@@ -118,7 +118,7 @@ impl World<'_> {
                     ping_pending_since: None,
                     ..LinkHealth::new(Millis(self.now))
                 };
-                Input::PeerHealth { peer, health, ages: Arc::new(SharedAges::new(&health)) }
+                Input::PeerHealth { peer, ages: Arc::new(SharedAges::new(&health)), health: Box::new(health) }
             }
             12 | 13 => {
                 let (id, whom) = (peer(self.byte()), peer(self.byte()));

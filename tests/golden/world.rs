@@ -273,7 +273,7 @@ impl World {
             ping_pending_since: known.silent_since,
             ..LinkHealth::new(Millis(self.now))
         };
-        Input::PeerHealth { peer: peer.clone(), health, ages: Arc::new(SharedAges::new(&health)) }
+        Input::PeerHealth { peer: peer.clone(), ages: Arc::new(SharedAges::new(&health)), health: Box::new(health) }
     }
 
     pub(crate) fn silence(&mut self, peer: &RunId) {

@@ -112,7 +112,7 @@ impl Monitor {
         match notice {
             NodeNotice::PeerMoved { peer, addr } => {
                 if let Some(sentinel) = self.sentinels.get_mut(&peer) {
-                    *sentinel = Sentinel::new(addr, env.now.mono);
+                    **sentinel = Sentinel::new(addr, env.now.mono);
                     self.persist(env, out);
                 }
             }

@@ -256,7 +256,7 @@ impl Monitor {
     /// over before that, and INFO from before the failure may be too old to choose by; stock's ticks leave it the time.
     fn replicas_are_asked(&self, env: &Env<'_>) -> bool {
         let in_time = self.odown.is_some_and(|since| env.now.mono.since(since) < INFO_PATIENCE);
-        let asked = |replica: &Replica| replica.server.infos_outstanding > 0 && replica.server.sdown.is_none();
+        let asked = |replica: &Box<Replica>| replica.server.infos_outstanding > 0 && replica.server.sdown.is_none();
         in_time && self.replicas.values().any(asked)
     }
 
@@ -288,7 +288,7 @@ impl Monitor {
         if !self.history.is_empty() {
             return replica.replids.iter().any(|replid| self.history.contains(replid));
         }
-        let sharing = |other: &&Replica| other.replids.iter().any(|replid| replica.replids.contains(replid));
+        let sharing = |other: &&Box<Replica>| other.replids.iter().any(|replid| replica.replids.contains(replid));
         self.replicas.len() == 1 || self.replicas.values().filter(sharing).count() > 1
     }
 

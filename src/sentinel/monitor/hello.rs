@@ -113,7 +113,7 @@ impl Monitor {
             self.sentinels.remove(&old);
             out.push(Output::Notify(NodeNotice::PeerReplaced { peer: old, addr: addr.clone() }));
         }
-        self.sentinels.insert(id.clone(), Sentinel::new(addr.clone(), env.now.mono));
+        self.sentinels.insert(id.clone(), Box::new(Sentinel::new(addr.clone(), env.now.mono)));
         self.watch_peer(id, addr, out);
         self.emit(EventKind::Sentinel, self.describe_sentinel(id, env), out);
     }
@@ -127,7 +127,7 @@ impl Monitor {
             addr.port
         );
         self.emit(EventKind::SentinelAddressSwitch, payload, out);
-        self.sentinels.insert(id.clone(), Sentinel::new(addr.clone(), env.now.mono));
+        self.sentinels.insert(id.clone(), Box::new(Sentinel::new(addr.clone(), env.now.mono)));
         out.push(Output::Notify(NodeNotice::PeerMoved { peer: id.clone(), addr }));
     }
 

@@ -165,7 +165,8 @@ impl Monitor {
     pub(super) fn add_replica(&mut self, addr: Addr, env: &Env<'_>) -> ReplicaKey {
         let key = ReplicaKey::from(addr.key(env.node));
         let now = env.now.mono;
-        self.replicas.insert(key.clone(), Replica::new(Server::new(addr, Role::Replica, now), now));
+        let replica = Replica::new(Server::new(addr, Role::Replica, now), now);
+        self.replicas.insert(key.clone(), Box::new(replica));
         self.dirty = true;
         key
     }
@@ -315,7 +316,7 @@ impl Monitor {
         if let (Reconf::Sent { at }, true) = (replica.reconf, follows) {
             self.set_reconf(key, Reconf::InProgress { at }, EventKind::ReconfInProgress, env, out);
         }
-        let in_progress = |replica: &Replica| matches!(replica.reconf, Reconf::InProgress { .. });
+        let in_progress = |replica: &Box<Replica>| matches!(replica.reconf, Reconf::InProgress { .. });
         if self.replicas.get(key).is_some_and(in_progress) && link_up {
             self.set_reconf(key, Reconf::Done, EventKind::ReconfDone, env, out);
         }

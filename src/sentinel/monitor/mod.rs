@@ -58,8 +58,9 @@ pub struct Monitor {
     last_odown: Option<Millis>,
     /// Since when the master reboots, if `master-reboot-down-after-period` is set.
     reboot_since: Option<Millis>,
-    replicas: BTreeMap<ReplicaKey, Replica>,
-    sentinels: BTreeMap<RunId, Sentinel>,
+    // On the heap, as a map has room for eleven from the first one on.
+    replicas: BTreeMap<ReplicaKey, Box<Replica>>,
+    sentinels: BTreeMap<RunId, Box<Sentinel>>,
     failover: Failover,
     echo: Echo,
     tilt: TiltGuard,
@@ -117,7 +118,7 @@ impl Monitor {
         }
         // Our own id in the list would make us our own voter (failover.md I13).
         for (id, addr) in sentinels.into_iter().filter(|(id, _)| *id != env.node.myid) {
-            monitor.sentinels.insert(id, Sentinel::new(addr, now));
+            monitor.sentinels.insert(id, Box::new(Sentinel::new(addr, now)));
         }
         monitor
     }
@@ -172,7 +173,7 @@ impl Monitor {
                         sentinel.hello.forget();
                         sentinel.opinion.asked_at = None;
                     }
-                    sentinel.health = health;
+                    sentinel.health = *health;
                     sentinel.ages = ages;
                     self.dirty = true;
                 }

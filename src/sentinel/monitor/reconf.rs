@@ -216,7 +216,7 @@ impl Monitor {
         let mut replicas = BTreeMap::new();
         for server in servers {
             let key = ReplicaKey::from(server.addr.key(env.node));
-            let twin = replicas.insert(key, Replica::new(server.recast(Role::Replica, now), now));
+            let twin = replicas.insert(key, Box::new(Replica::new(server.recast(Role::Replica, now), now)));
             if let Some(mut twin) = twin {
                 close_links(&mut twin.server, now, out);
             }

@@ -156,7 +156,7 @@ impl Node {
             PeerOutput::Close(link) => self.close(sh, Who::Peer(peer), link),
             PeerOutput::Send { link, tag, command } => self.send(sh, Who::Peer(peer), link, tag, command),
             PeerOutput::Health { master, health, ages } => {
-                self.hand_to_monitor(&master, Input::PeerHealth { peer: id, health, ages });
+                self.hand_to_monitor(&master, Input::PeerHealth { peer: id, health: Box::new(health), ages });
             }
             PeerOutput::Reply { master, tag, value } => {
                 let number = self.process().number_of(&master);

@@ -25,9 +25,9 @@ fn refuses_strange_hellos_whole() {
     bench.hello(PEER_A, 26380, u64::MAX, 6380, 5);
     bench.hello(PEER_A, 26380, 5, 6380, u64::MAX);
     let mut hello = Hello::parse(format!("127.0.0.1,26380,{PEER_A},5,mymaster,no-such-host,6380,5").as_bytes());
-    bench.feed(Input::Hello(hello.clone().expect("well-formed")));
+    bench.feed(Input::Hello(Box::new(hello.clone().expect("well-formed"))));
     hello = hello.map(|hello| Hello { host: "no-such-host".to_owned(), id: RunId::from("new"), ..hello });
-    bench.feed(Input::Hello(hello.expect("well-formed")));
+    bench.feed(Input::Hello(Box::new(hello.expect("well-formed"))));
     assert_eq!(bench.events(), Vec::<String>::new());
     assert_eq!((bench.epoch.current(), bench.monitor.record().config_epoch), (Epoch(0), Epoch(0)));
     assert_eq!(bench.monitor.sentinels.len(), 2);
@@ -117,7 +117,7 @@ fn a_newer_configuration_renames_the_master() {
         record.replicas.push(Addr::new("redis.example", 6379));
     });
     bench.feed(Input::Resolved { host: "redis.example".into(), ip: "127.0.0.1".parse().ok() });
-    bench.feed(Input::Hello(Hello {
+    bench.feed(Input::Hello(Box::new(Hello {
         host: "127.0.0.1".to_owned(),
         port: 26380,
         id: RunId::from(PEER_A),
@@ -126,7 +126,7 @@ fn a_newer_configuration_renames_the_master() {
         master_host: "redis.example".to_owned(),
         master_port: 6379,
         config_epoch: Epoch(3),
-    }));
+    })));
     let record = bench.monitor.record();
     assert_eq!((&*record.addr.host, record.config_epoch), ("redis.example", Epoch(3)));
     assert!(record.replicas.iter().all(|addr| &*addr.host != "redis.example"), "{:?}", record.replicas);

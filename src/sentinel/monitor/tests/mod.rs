@@ -133,7 +133,7 @@ impl Bench {
     }
 
     pub(super) fn hello(&mut self, id: &str, port: u16, epoch: u64, master_port: u16, config_epoch: u64) {
-        self.feed(Input::Hello(Hello {
+        self.feed(Input::Hello(Box::new(Hello {
             host: "127.0.0.1".to_owned(),
             port,
             id: RunId::from(id),
@@ -142,7 +142,7 @@ impl Bench {
             master_host: "127.0.0.1".to_owned(),
             master_port,
             config_epoch: Epoch(config_epoch),
-        }));
+        })));
     }
 
     /// Hands in an input and everything that follows from it at once.
@@ -235,7 +235,7 @@ impl Bench {
             ping_pending_since: None,
             ..LinkHealth::new(Millis(self.now))
         };
-        Input::PeerHealth { peer: peer.clone(), health, ages: Arc::new(SharedAges::new(&health)) }
+        Input::PeerHealth { peer: peer.clone(), ages: Arc::new(SharedAges::new(&health)), health: Box::new(health) }
     }
 
     pub(super) fn serve(&mut self, link: LinkId, command: &Command) -> Option<Reply> {
