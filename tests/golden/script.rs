@@ -115,7 +115,7 @@ impl Teller {
             }
             ("hello", [name, pairs @ ..]) => {
                 let hello = hello(name, pairs, &self.about, world, &mut self.ports);
-                world.feed(&self.about, vec![Input::Hello(hello)]);
+                world.feed(&self.about, vec![Input::Hello(Box::new(hello))]);
             }
             ("hear", [port, payload]) => world.hear(&self.about, number(port), payload),
             ("vote-request", [name, epoch, at @ ..]) => {

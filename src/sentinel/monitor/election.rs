@@ -122,14 +122,16 @@ impl Monitor {
     }
 
     /// How long to let others go first. Sentinels that see ODOWN in the same instant would each vote for themselves
-    /// and nobody would win; so they queue, in an order that differs from epoch to epoch. Starting later is always
+    /// and nobody would win; so they queue, in an order that differs from failover to failover. Starting later is always
     /// safe, and who has voted meanwhile does not start.
     fn start_delay(&self, env: &Env<'_>) -> u64 {
         if self.elects_as_stock(env) {
             return 0;
         }
-        let epoch = env.epoch.current().0 + 1;
-        let place = |id: &RunId| fnv1a(&[self.spec.name.as_str(), &epoch.to_string(), id.as_str()]);
+        // The epoch of this master's address, which is the same for all. The current epoch is not: where many masters fail
+        // together, every attempt for one of them moves it.
+        let epoch = self.config_epoch.to_string();
+        let place = |id: &RunId| fnv1a(&[self.spec.name.as_str(), &epoch, id.as_str()]);
         let mine = place(&env.node.myid);
         let reachable = || self.sentinels.iter().filter(|(_, sentinel)| sentinel.is_reachable());
         let rank = reachable().filter(|(id, _)| place(id) < mine).count() as u64;
