@@ -5,7 +5,8 @@
 //! of a master one may take the place of another. What finds no place goes into the block after the marker, next to
 //! the other lines of its master. Deviates from stock, which moves the lines of different masters through each other.
 //!
-//! Rendering what was rendered changes nothing, so a file only ever differs by what has changed.
+//! Rendering what was rendered changes nothing, so a file only ever differs by what has changed. To read a file of
+//! thousands of masters back takes far longer than to write it; so only what has changed is looked at before it is saved.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -37,6 +38,26 @@ pub struct ConfImage {
     masters: HashMap<MasterName, MasterState>,
     /// Masters in the order of the file, then of creation.
     order: Vec<MasterName>,
+    news: News,
+}
+
+/// Whose lines may differ from the last text that was found good.
+#[derive(Clone, Debug)]
+enum News {
+    /// Everybody's.
+    All,
+    /// Those of these masters, and what belongs to none.
+    Of(HashSet<MasterName>),
+}
+
+/// A file to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// The whole text.
+    pub text: Vec<u8>,
+    /// What of it can have made it unloadable: all but the lines of masters that are as they were when
+    /// [`ConfImage::found_good`] was called last.
+    pub news: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -57,12 +78,19 @@ impl ConfImage {
             node,
             masters: HashMap::new(),
             order: Vec::new(),
+            news: News::All,
         }
+    }
+
+    /// What was rendered last can be loaded.
+    pub fn found_good(&mut self) {
+        self.news = News::Of(HashSet::new());
     }
 
     /// Takes a text that somebody else has written to the file since. Comments, includes and plain directives that we
     /// know nothing of stay; about everything else the state is right and the text is not (config.md 129).
     pub fn reread(&mut self, text: &[u8]) {
+        self.news = News::All;
         self.base = read(text);
     }
 
@@ -78,6 +106,9 @@ impl ConfImage {
     /// Sets or adds a master.
     pub fn set_master(&mut self, record: MasterRecord) {
         let name = record.spec.name.clone();
+        if let News::Of(masters) = &mut self.news {
+            masters.insert(name.clone());
+        }
         let fragment = fragment::master(&record, &self.node);
         if self.masters.insert(name.clone(), MasterState { record, fragment }).is_none() {
             self.order.push(name);
@@ -94,6 +125,7 @@ impl ConfImage {
     /// Sets what the file says about the process.
     pub fn set_node(&mut self, node: &NodeSettings) {
         let renamed_hosts = node.announce_hostnames != self.node.announce_hostnames;
+        self.news = News::All;
         self.node = node.clone();
         self.head = fragment::head(node);
         self.tail = fragment::tail(node);
@@ -127,6 +159,11 @@ impl ConfImage {
 
     /// The text of the file.
     pub fn render(&self, current_epoch: Epoch) -> Vec<u8> {
+        self.rendered(current_epoch).text
+    }
+
+    /// The same, with what has to be looked at before it is saved.
+    pub fn rendered(&self, current_epoch: Epoch) -> Rendered {
         let plain = self.plain_lines();
         let mut tail: Vec<Produced> =
             SentinelLine::CurrentEpoch(current_epoch).print().into_iter().map(Produced::always).collect();
@@ -137,7 +174,12 @@ impl ConfImage {
         fragments.extend(self.order.iter().map(|name| &self.masters[name].fragment));
         fragments.push(&tail);
         let masters = self.order.iter().enumerate().map(|(at, name)| (name.as_str().as_bytes(), at + 2)).collect();
-        Placement::new(&self.base, &fragments, &masters).write(&self.base, &self.plain)
+        let is_news = |owner: usize| match (&self.news, owner.checked_sub(2).and_then(|at| self.order.get(at))) {
+            (News::Of(masters), Some(name)) => masters.contains(name),
+            _ => true,
+        };
+        let is_news: Vec<bool> = (0..fragments.len()).map(is_news).collect();
+        Placement::new(&self.base, &fragments, &masters).write(&self.base, &self.plain, &is_news)
     }
 
     /// Plain directives in the order in which new ones are appended.
@@ -230,43 +272,58 @@ impl<'a> Placement<'a> {
         lines.filter(|(line, placed)| !placed && line.wanted == Wanted::Always).map(|(line, _)| line.text.as_slice())
     }
 
-    fn write(&self, base: &[Content], known: &BTreeMap<Slot, Option<Vec<u8>>>) -> Vec<u8> {
+    fn write(&self, base: &[Content], known: &BTreeMap<Slot, Option<Vec<u8>>>, is_news: &[bool]) -> Rendered {
         let marker = base.iter().position(|content| matches!(content, Content::Kept(text) if text == MARKER));
         let neighbours = self.last_lines_after(marker);
-        let mut out = Writer::default();
+        let (mut out, mut news) = (Writer::default(), Writer::default());
         let mut seen = HashSet::new();
         for (at, content) in base.iter().enumerate() {
             match (content, self.at[at]) {
                 (Content::Slot(_, old), Some((owner, line))) => {
-                    out.line(&respelled(old, &self.fragments[owner].lines()[line].text));
+                    let text = respelled(old, &self.fragments[owner].lines()[line].text);
+                    out.line(&text);
+                    if is_news[owner] {
+                        news.line(&text);
+                    }
                 }
                 (Content::Slot(slot @ (Slot::Plain(_) | Slot::BufferLimit(_)), text), None)
                     if !known.contains_key(slot) && seen.insert(slot) =>
                 {
                     out.line(text);
+                    news.line(text);
                 }
-                (Content::Kept(text), _) => out.line(text),
+                (Content::Kept(text), _) => {
+                    out.line(text);
+                    news.line(text);
+                }
                 // A line that goes leaves a gap in what people wrote, and none in what we wrote.
                 (Content::Slot(..), None) if marker.is_some_and(|marker| at > marker) => {}
                 (Content::Blank | Content::Slot(..), None) | (Content::Blank, Some(_)) => out.blank(),
             }
             if let Some(owner) = self.at[at].map(|(owner, _)| owner).filter(|owner| neighbours.get(owner) == Some(&at))
             {
-                self.homeless(owner).for_each(|text| out.line(text));
+                for text in self.homeless(owner) {
+                    out.line(text);
+                    if is_news[owner] {
+                        news.line(text);
+                    }
+                }
             }
         }
-        let mut appended = (0..self.fragments.len())
-            .filter(|owner| !neighbours.contains_key(owner))
-            .flat_map(|owner| self.homeless(owner));
-        if let Some(first) = appended.next() {
-            if marker.is_none() {
-                out.blank();
-                out.line(MARKER);
+        let mut is_marked = marker.is_some();
+        for owner in (0..self.fragments.len()).filter(|owner| !neighbours.contains_key(owner)) {
+            for text in self.homeless(owner) {
+                if !std::mem::replace(&mut is_marked, true) {
+                    out.blank();
+                    out.line(MARKER);
+                }
+                out.line(text);
+                if is_news[owner] {
+                    news.line(text);
+                }
             }
-            out.line(first);
-            appended.for_each(|text| out.line(text));
         }
-        out.0
+        Rendered { text: out.0, news: news.0 }
     }
 
     /// For each master the last of its lines after the marker, if any: its new lines go there.

@@ -21,7 +21,7 @@ use crate::acl::Users;
 pub use crate::conf::daemon::LogLevel;
 use crate::conf::error::strerror;
 use crate::conf::files::AnyFiles;
-use crate::conf::image::ConfImage;
+use crate::conf::image::{ConfImage, Rendered};
 use crate::conf::load::{SourceSet, load};
 use crate::sentinel::NodeSettings;
 use crate::sentinel::epoch::EpochRegister;
@@ -271,8 +271,9 @@ impl Saver {
             self.image.reread(&there);
         }
         // Read after the changes were taken, so it covers every epoch in them.
-        let text = self.image.render(self.epoch.current());
-        check(&text)?;
+        let Rendered { text, news } = self.image.rendered(self.epoch.current());
+        check(news)?;
+        self.image.found_good();
         self.disk.replace(&text)?;
         self.written = Some(text);
         Ok(())
@@ -280,8 +281,8 @@ impl Saver {
 }
 
 /// A file from which nobody could start must not replace one from which somebody can.
-fn check(text: &[u8]) -> Result<(), SaveError> {
-    let sources = SourceSet { main: text.to_vec(), stdin: None, options: Vec::new(), cwd: PathBuf::from("/") };
+fn check(news: Vec<u8>) -> Result<(), SaveError> {
+    let sources = SourceSet { main: news, stdin: None, options: Vec::new(), cwd: PathBuf::from("/") };
     let nobody = RunId::from("");
     load(&sources, nobody, &AnyFiles).map(drop).map_err(|error| SaveError::Unloadable(error.to_string()))
 }

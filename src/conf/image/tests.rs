@@ -230,3 +230,30 @@ fn a_rendered_file_renders_to_itself() {
         assert_eq!(saved(&second), second, "{main:?}");
     }
 }
+
+/// Before a save only what is new is read back: the lines of what has changed, and all that belongs to no master.
+#[test]
+fn what_was_found_good_is_not_looked_at_again() {
+    let Loaded { mut image, mut masters, node, .. } = loaded(USERS_FILE);
+    let news = |image: &ConfImage| String::from_utf8(image.rendered(Epoch(1)).news).expect("text");
+    let is_about = |news: &str, master: &str| news.lines().any(|line| line.contains(&format!(" {master} ")));
+    assert!(is_about(&news(&image), "mymaster") && is_about(&news(&image), "second"), "nobody has looked yet");
+    image.found_good();
+    let quiet = news(&image);
+    assert!(!is_about(&quiet, "mymaster") && !is_about(&quiet, "second"), "{quiet}");
+    assert!(quiet.contains("bind 127.0.0.1\n") && quiet.contains("sentinel current-epoch 1\n"), "{quiet}");
+
+    masters[1].replicas.push(Addr::new("127.0.0.1", 22_112));
+    image.set_master(masters[1].clone());
+    let told = news(&image);
+    assert!(told.contains("sentinel known-replica second 127.0.0.1 22112\n") && !is_about(&told, "mymaster"), "{told}");
+    let text = rendered(&image, 1);
+    assert!(told.lines().all(|line| text.lines().any(|other| other == line)), "{told}");
+
+    image.found_good();
+    image.set_node(&node);
+    assert!(is_about(&news(&image), "mymaster"), "what holds for the process may make any line unloadable");
+    image.found_good();
+    image.reread(USERS_FILE.as_bytes());
+    assert!(is_about(&news(&image), "second"), "somebody else has written");
+}

@@ -161,7 +161,7 @@ impl Monitor {
                 candidate: candidate.clone(),
             };
             if let Some(sentinel) = self.sentinels.get_mut(&peer) {
-                sentinel.opinion.asked_at = Some(now);
+                sentinel.opinion.ask(now);
             }
             out.push(Output::SendPeer { peer, tag: Tag::Ask, command });
         }
@@ -172,7 +172,7 @@ impl Monitor {
         let Some((down, leader, epoch)) = parse_opinion(value) else { return };
         let Some(sentinel) = self.sentinels.get_mut(peer) else { return };
         let opinion = &mut sentinel.opinion;
-        opinion.answered_at = env.now.mono;
+        opinion.answered(env.now.mono);
         opinion.master_down = down;
         self.dirty = true;
         let Some(leader) = leader else { return };

@@ -4,7 +4,7 @@ use rand::RngExt;
 
 use super::Monitor;
 use super::failover::{Authority, FailoverState};
-use super::instance::ServerId;
+use super::instance::{Sentinel, ServerId};
 use super::vote::{Rival, Tally};
 use crate::sentinel::Env;
 use crate::sentinel::event::EventKind;
@@ -70,7 +70,7 @@ const RETRY_RANGE: std::ops::Range<u64> = 100..500;
 /// Stock adds up to this much to the time of an attempt, ms.
 const MAX_DESYNC: u64 = 1_000;
 /// Candidates start one after the other, this far apart plus a round trip, ms: the first has the votes before the
-/// second asks.
+/// second asks. The round trip is the longest of the last PING and the last question about this master.
 const CANDIDATE_SPACING: u64 = 20;
 /// Who knows no replica stands this much later, ms: after a RESET there are others who know some, and who elects it binds
 /// its vote for nothing.
@@ -135,7 +135,8 @@ impl Monitor {
         let mine = place(&env.node.myid);
         let reachable = || self.sentinels.iter().filter(|(_, sentinel)| sentinel.is_reachable());
         let rank = reachable().filter(|(id, _)| place(id) < mine).count() as u64;
-        let round_trip = reachable().map(|(_, sentinel)| sentinel.health.round_trip).max().unwrap_or(0);
+        let round_trip = |sentinel: &Sentinel| sentinel.health.round_trip.max(sentinel.opinion.round_trip);
+        let round_trip = reachable().map(|(_, sentinel)| round_trip(sentinel)).max().unwrap_or(0);
         let empty_handed = if self.replicas.is_empty() && !self.sentinels.is_empty() { EMPTY_HANDED_DELAY } else { 0 };
         rank * (CANDIDATE_SPACING + round_trip.min(MAX_DESYNC)) + empty_handed
     }
@@ -182,9 +183,18 @@ impl Monitor {
         asks_again && !self.elects_as_stock(env) && self.may_start() && self.would_promote(env)
     }
 
+    /// Whether our vote for this master in `epoch` is still free, while `current` is the current epoch. Stock votes in no
+    /// epoch before the current one. Attempts for other masters move that, and when many fail together each would refuse
+    /// what the others ask; who leads this master is settled by this master's votes and its configuration alone
+    /// (beyond.md B5).
+    pub(super) fn may_vote(&self, epoch: Epoch, current: Epoch, env: &Env<'_>) -> bool {
+        let oldest = if self.elects_as_stock(env) { current } else { self.config_epoch.next() };
+        self.ledger.may_vote(epoch, oldest)
+    }
+
     /// Votes, if this epoch's vote is still free. What follows waits for `Durable`.
     pub(super) fn cast_vote(&mut self, candidate: RunId, epoch: Epoch, env: &Env<'_>, out: &mut Outbox) {
-        if !self.ledger.may_vote(epoch, env.epoch.current()) {
+        if !self.may_vote(epoch, env.epoch.current(), env) {
             return;
         }
         if candidate != env.node.myid {

@@ -304,6 +304,10 @@ pub struct Opinion {
     pub answered_at: Millis,
     /// When it was last asked on its present connection about the present episode.
     pub asked_at: Option<Millis>,
+    /// Since when it owes an answer.
+    pub owing_since: Option<Millis>,
+    /// How long its last answer took, ms. When many masters fail together that is far more than a PING takes.
+    pub round_trip: u64,
     /// Whom it last said it voted for.
     pub leader: Option<RunId>,
     /// In which epoch. Stays when the rest expires.
@@ -312,12 +316,40 @@ pub struct Opinion {
 
 impl Opinion {
     fn new(now: Millis) -> Opinion {
-        Opinion { master_down: false, answered_at: now, asked_at: None, leader: None, leader_epoch: Epoch(0) }
+        Opinion {
+            master_down: false,
+            answered_at: now,
+            asked_at: None,
+            owing_since: None,
+            round_trip: 0,
+            leader: None,
+            leader_epoch: Epoch(0),
+        }
     }
 
     /// When it is too old to count (failover.md 111).
     pub fn expires_at(&self) -> Option<Millis> {
         (self.master_down || self.leader.is_some()).then(|| self.answered_at + ASK_VALIDITY + 1)
+    }
+
+    /// It is asked now.
+    pub fn ask(&mut self, now: Millis) {
+        self.asked_at = Some(now);
+        self.owing_since.get_or_insert(now);
+    }
+
+    /// It has answered.
+    pub fn answered(&mut self, now: Millis) {
+        self.answered_at = now;
+        if let Some(since) = self.owing_since.take() {
+            self.round_trip = now.since(since);
+        }
+    }
+
+    /// What it was asked will not be answered: the connection is gone.
+    pub fn forget_question(&mut self) {
+        self.asked_at = None;
+        self.owing_since = None;
     }
 
     /// Drops what is too old.

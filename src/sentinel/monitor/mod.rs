@@ -171,7 +171,7 @@ impl Monitor {
                 if let Some(sentinel) = self.sentinels.get_mut(&peer) {
                     if sentinel.health.generation != health.generation || !health.connected {
                         sentinel.hello.forget();
-                        sentinel.opinion.asked_at = None;
+                        sentinel.opinion.forget_question();
                     }
                     sentinel.health = *health;
                     sentinel.ages = ages;

@@ -70,9 +70,9 @@ impl Ledger {
         self.leader_epoch
     }
 
-    /// Whether a vote in `epoch` is still possible, given the process's current epoch.
-    pub fn may_vote(&self, epoch: Epoch, current_epoch: Epoch) -> bool {
-        self.leader_epoch < epoch && current_epoch <= epoch
+    /// Whether a vote in `epoch` is still possible, if none before `oldest` is.
+    pub fn may_vote(&self, epoch: Epoch, oldest: Epoch) -> bool {
+        self.leader_epoch < epoch && oldest <= epoch
     }
 
     /// Casts a vote that `rev` will make durable.

@@ -40,7 +40,7 @@ impl Node {
         if let Some(hello) = Hello::parse(payload.as_bytes()) {
             let process = self.process();
             let master = process.number_of(&hello.master);
-            process.jobs.extend(master.map(|master| Job::Monitor(master, Input::Hello(hello))));
+            process.jobs.extend(master.map(|master| Job::Monitor(master, Input::Hello(Box::new(hello)))));
         }
     }
 
