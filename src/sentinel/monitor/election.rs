@@ -10,6 +10,7 @@ use crate::sentinel::Env;
 use crate::sentinel::event::EventKind;
 use crate::sentinel::id::{Epoch, Rev, RunId};
 use crate::sentinel::io::{Outbox, Output};
+use crate::sentinel::link::is_due;
 use crate::sentinel::policy::Election;
 use crate::sentinel::time::{Millis, UnixMillis};
 
@@ -72,6 +73,9 @@ const MAX_DESYNC: u64 = 1_000;
 /// Candidates start one after the other, this far apart plus a round trip, ms: the first has the votes before the
 /// second asks. The round trip is the longest of the last PING and the last question about this master.
 const CANDIDATE_SPACING: u64 = 20;
+/// How long an answer of somebody whose turn is before ours is waited for, ms. While many masters fail together answers
+/// take longer than any spacing foresees.
+const TURN_PATIENCE: u64 = 500;
 /// Who knows no replica stands this much later, ms: after a RESET there are others who know some, and who elects it binds
 /// its vote for nothing.
 const EMPTY_HANDED_DELAY: u64 = 2_000;
@@ -95,7 +99,7 @@ impl Monitor {
     pub(super) fn start_at(&self, env: &Env<'_>) -> Option<Millis> {
         self.may_start().then(|| {
             let held = self.hold_until(env).unwrap_or_default();
-            self.failover.pace.candidacy.unwrap_or(env.now.mono).max(held)
+            self.failover.pace.candidacy.unwrap_or(env.now.mono).max(held).max(self.awaited_until(env))
         })
     }
 
@@ -115,8 +119,14 @@ impl Monitor {
             self.log_delay(until, env, out);
             return;
         }
-        let due = *self.failover.pace.candidacy.get_or_insert(now + self.start_delay(env));
-        if due <= now {
+        if self.failover.pace.candidacy.is_none() {
+            self.failover.pace.candidacy = Some(now + self.start_delay(env));
+            // By its answer each says that it has had its turn.
+            for id in self.first_in_turn(env).cloned().collect::<Vec<_>>() {
+                self.sentinels.entry(id).and_modify(|sentinel| sentinel.opinion.asked_at = None);
+            }
+        }
+        if is_due(self.start_at(env), now) {
             self.start_failover(Authority::Votes, env, out);
         }
     }
@@ -128,17 +138,32 @@ impl Monitor {
         if self.elects_as_stock(env) {
             return 0;
         }
-        // The epoch of this master's address, which is the same for all. The current epoch is not: where many masters fail
-        // together, every attempt for one of them moves it.
-        let epoch = self.config_epoch.to_string();
-        let place = |id: &RunId| fnv1a(&[self.spec.name.as_str(), &epoch, id.as_str()]);
-        let mine = place(&env.node.myid);
+        let rank = self.first_in_turn(env).count() as u64;
         let reachable = || self.sentinels.iter().filter(|(_, sentinel)| sentinel.is_reachable());
-        let rank = reachable().filter(|(id, _)| place(id) < mine).count() as u64;
         let round_trip = |sentinel: &Sentinel| sentinel.health.round_trip.max(sentinel.opinion.round_trip);
         let round_trip = reachable().map(|(_, sentinel)| round_trip(sentinel)).max().unwrap_or(0);
         let empty_handed = if self.replicas.is_empty() && !self.sentinels.is_empty() { EMPTY_HANDED_DELAY } else { 0 };
         rank * (CANDIDATE_SPACING + round_trip.min(MAX_DESYNC)) + empty_handed
+    }
+
+    /// The peers within reach whose turn is before ours.
+    fn first_in_turn(&self, env: &Env<'_>) -> impl Iterator<Item = &RunId> {
+        // The epoch of this master's address is the same for all. The current epoch is not: where many masters fail
+        // together, every attempt for one of them moves it.
+        let epoch = self.config_epoch.to_string();
+        let place = move |id: &RunId| fnv1a(&[self.spec.name.as_str(), &epoch, id.as_str()]);
+        let mine = place(&env.node.myid);
+        let reachable = self.sentinels.iter().filter(|(_, sentinel)| sentinel.is_reachable());
+        reachable.map(|(id, _)| id).filter(move |id| place(id) < mine)
+    }
+
+    /// Until when those whose turn is before ours are waited for: they owe us an answer, and may just be at work.
+    fn awaited_until(&self, env: &Env<'_>) -> Millis {
+        if self.elects_as_stock(env) {
+            return Millis::default();
+        }
+        let owing = self.first_in_turn(env).filter_map(|id| self.sentinels.get(id)?.opinion.owing_since());
+        owing.map(|since| since + TURN_PATIENCE).max().unwrap_or_default()
     }
 
     pub(super) fn elects_as_stock(&self, env: &Env<'_>) -> bool {

@@ -304,8 +304,10 @@ pub struct Opinion {
     pub answered_at: Millis,
     /// When it was last asked on its present connection about the present episode.
     pub asked_at: Option<Millis>,
-    /// Since when it owes an answer.
-    pub owing_since: Option<Millis>,
+    /// When the last question left on its present connection, about whatever episode.
+    last_question: Millis,
+    /// Questions that it has not answered.
+    owed: u32,
     /// How long its last answer took, ms. When many masters fail together that is far more than a PING takes.
     pub round_trip: u64,
     /// Whom it last said it voted for.
@@ -320,7 +322,8 @@ impl Opinion {
             master_down: false,
             answered_at: now,
             asked_at: None,
-            owing_since: None,
+            last_question: now,
+            owed: 0,
             round_trip: 0,
             leader: None,
             leader_epoch: Epoch(0),
@@ -335,21 +338,28 @@ impl Opinion {
     /// It is asked now.
     pub fn ask(&mut self, now: Millis) {
         self.asked_at = Some(now);
-        self.owing_since.get_or_insert(now);
+        self.last_question = now;
+        self.owed += 1;
+    }
+
+    /// When it was asked what it has not answered, if it owes anything.
+    pub fn owing_since(&self) -> Option<Millis> {
+        (self.owed > 0).then_some(self.last_question)
     }
 
     /// It has answered.
     pub fn answered(&mut self, now: Millis) {
         self.answered_at = now;
-        if let Some(since) = self.owing_since.take() {
-            self.round_trip = now.since(since);
+        self.owed = self.owed.saturating_sub(1);
+        if self.owed == 0 {
+            self.round_trip = now.since(self.last_question);
         }
     }
 
     /// What it was asked will not be answered: the connection is gone.
     pub fn forget_question(&mut self) {
         self.asked_at = None;
-        self.owing_since = None;
+        self.owed = 0;
     }
 
     /// Drops what is too old.
