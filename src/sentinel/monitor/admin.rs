@@ -149,7 +149,7 @@ impl Monitor {
         }
         if env.epoch.is_sane(epoch) {
             let takes_over = self.takes_over_from(&candidate, epoch, env);
-            let vote_follows = !takes_over && self.may_vote(epoch, env.epoch.current().max(epoch), env);
+            let vote_follows = !takes_over && self.may_vote(&candidate, epoch, env.epoch.current().max(epoch), env);
             if epoch > env.epoch.current() {
                 env.epoch.observe(epoch);
                 if !vote_follows {

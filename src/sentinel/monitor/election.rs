@@ -208,20 +208,24 @@ impl Monitor {
         asks_again && !self.elects_as_stock(env) && self.may_start() && self.would_promote(env)
     }
 
-    /// Whether our vote for this master in `epoch` is still free, while `current` is the current epoch. Stock votes in no
-    /// epoch before the current one. Attempts for other masters move that, and when many fail together each would refuse
-    /// what the others ask; who leads this master is settled by this master's votes and its configuration alone
+    /// Whether `candidate` may have our vote for this master in `epoch`, while `current` is the current epoch. Stock votes in
+    /// no epoch before the current one. Attempts for other masters move that, and when many fail together each would refuse
+    /// what the others ask; who leads this master is settled by the votes about it and its configuration alone
     /// (beyond.md B5).
-    pub(super) fn may_vote(&self, epoch: Epoch, current: Epoch, env: &Env<'_>) -> bool {
-        let oldest = if self.elects_as_stock(env) { current } else { self.config_epoch.next() };
-        self.ledger.may_vote(epoch, oldest)
+    pub(super) fn may_vote(&self, candidate: &RunId, epoch: Epoch, current: Epoch, env: &Env<'_>) -> bool {
+        if self.elects_as_stock(env) {
+            return self.ledger.may_vote(epoch, current);
+        }
+        let is_free = self.ledger.may_vote(epoch, self.config_epoch.next());
+        is_free && env.epoch.admits_vote(epoch, &self.master.addr, candidate)
     }
 
     /// Votes, if this epoch's vote is still free. What follows waits for `Durable`.
     pub(super) fn cast_vote(&mut self, candidate: RunId, epoch: Epoch, env: &Env<'_>, out: &mut Outbox) {
-        if !self.may_vote(epoch, env.epoch.current(), env) {
+        if !self.may_vote(&candidate, epoch, env.epoch.current(), env) {
             return;
         }
+        env.epoch.note_vote(epoch, &self.master.addr, &candidate);
         if candidate != env.node.myid {
             let at = env.now.mono + self.rng.random_range(0..MAX_DESYNC);
             self.failover.pace.hold(at, Hold::Leader(candidate.clone()));
