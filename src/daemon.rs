@@ -283,7 +283,8 @@ fn wire(
     let (request_sender, requests) = mpsc::channel(supervisor::REQUESTS);
     let (notice_sender, notices) = mpsc::channel(supervisor::NOTICES);
     let (ack_sender, acks) = mpsc::channel(supervisor::ACKS);
-    let epoch = Arc::new(EpochRegister::new(loaded.current_epoch));
+    let epoch =
+        Arc::new(EpochRegister::new(loaded.current_epoch, loaded.masters.iter().map(|master| master.leader_epoch)));
     let users = matches!(loaded.users, UserSource::Conf(_)).then(|| acl.subscribe());
     let (store, store_task) = store::spawn(loaded.image.clone(), disk, Arc::clone(&epoch), users, ack_sender);
     let process = Rc::new(Process {

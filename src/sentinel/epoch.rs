@@ -20,7 +20,10 @@ const REMEMBERED: usize = 4_096;
 #[derive(Debug, Default)]
 pub struct EpochRegister {
     current: AtomicU64,
-    loaded: Epoch,
+    /// As loaded.
+    first: Epoch,
+    /// Newest vote in the file, for whatever master. For whom it was is not saved, as in stock.
+    last_vote_loaded: Epoch,
     votes: Mutex<Votes>,
 }
 
@@ -32,9 +35,10 @@ struct Votes {
 }
 
 impl EpochRegister {
-    /// A register that starts at `epoch`, as loaded from the file.
-    pub fn new(epoch: Epoch) -> Self {
-        EpochRegister { current: AtomicU64::new(epoch.0), loaded: epoch, votes: Mutex::default() }
+    /// A register that starts at `epoch`, with the epochs of the masters' last votes, as loaded from the file.
+    pub fn new(epoch: Epoch, last_votes: impl IntoIterator<Item = Epoch>) -> Self {
+        let last_vote_loaded = last_votes.into_iter().max().unwrap_or_default();
+        EpochRegister { current: AtomicU64::new(epoch.0), first: epoch, last_vote_loaded, votes: Mutex::default() }
     }
 
     /// The current epoch.
@@ -59,12 +63,13 @@ impl EpochRegister {
 
     /// Whether no vote of this process stands against one for `candidate` about the master at `addr`. Votes are asked for
     /// by address: what is one master to us may be another to who asks, and each of two candidates would have a majority
-    /// for it. So no two have our votes in one epoch about one address, whatever masters it belonged to, and none has one in
-    /// an epoch from before our start, of which we do not know.
+    /// for it. So no two have our votes in one epoch about one address, whatever masters it belonged to; and none has one in an
+    /// epoch in which we may have voted before our start.
     pub fn admits_vote(&self, epoch: Epoch, addr: &Addr, candidate: &RunId) -> bool {
         let votes = self.votes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut given = votes.given.get(&epoch).into_iter().flatten();
-        epoch > self.loaded
+        epoch >= self.first
+            && epoch > self.last_vote_loaded
             && votes.forgotten.is_none_or(|forgotten| epoch > forgotten)
             && given.all(|(known, leader)| !known.same_as(addr) || leader == candidate)
     }
@@ -86,10 +91,11 @@ mod tests {
     /// One address, one candidate, whoever the master was; and nothing in an epoch that may hold votes that we forgot.
     #[test]
     fn votes_about_one_address_go_to_one_candidate() {
-        let register = EpochRegister::new(Epoch(3));
+        let register = EpochRegister::new(Epoch(3), [Epoch(3), Epoch(1)]);
         let (here, there) = (Addr::new("10.0.0.1", 6379), Addr::new("10.0.0.2", 6379));
         let (one, other) = (RunId::from("a"), RunId::from("b"));
         assert!(!register.admits_vote(Epoch(3), &here, &one), "it may have been given before the start");
+        assert!(EpochRegister::new(Epoch(3), [Epoch(2)]).admits_vote(Epoch(3), &here, &one), "it was not");
         assert!(register.admits_vote(Epoch(4), &here, &one));
         register.note_vote(Epoch(4), &here, &one);
         assert!(!register.admits_vote(Epoch(4), &here, &other));

@@ -74,7 +74,8 @@ impl Rig {
         let sources = SourceSet { main: conf.into(), stdin: None, options: Vec::new(), cwd: Path::new("/").to_owned() };
         let loaded = load::load(&sources, RunId::from(&*"a".repeat(40)), &NoFiles).expect("the text is right");
         let disk = Arc::new(MemoryDisk::default());
-        let epoch = Arc::new(EpochRegister::new(loaded.current_epoch));
+        let epoch =
+            Arc::new(EpochRegister::new(loaded.current_epoch, loaded.masters.iter().map(|master| master.leader_epoch)));
         let (acked, acks) = mpsc::channel(supervisor::ACKS);
         let (requests, requested) = mpsc::channel(supervisor::REQUESTS);
         let (notice_sender, notices) = mpsc::channel(supervisor::NOTICES);

@@ -131,7 +131,8 @@ impl World {
         self.dead = false;
         self.held.clear();
         let files: Vec<_> = std::mem::take(&mut self.masters).into_values().map(|watched| watched.file).collect();
-        self.epoch = EpochRegister::new(files.iter().map(|(_, epoch)| *epoch).max().unwrap_or_default());
+        let epoch = files.iter().map(|(_, epoch)| *epoch).max().unwrap_or_default();
+        self.epoch = EpochRegister::new(epoch, files.iter().map(|(record, _)| record.leader_epoch));
         for (record, _) in files {
             self.watch(record);
         }

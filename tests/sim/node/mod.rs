@@ -271,7 +271,10 @@ impl Node {
         let process = Process {
             clock: self.clock,
             origin: HEAD_START_MS - sh.rng.fixed(self.host as u64) % 100_000,
-            epoch: EpochRegister::new(self.canary.loaded_epoch(image.epoch)),
+            epoch: EpochRegister::new(
+                self.canary.loaded_epoch(image.epoch),
+                image.masters().map(|(_, record)| record.leader_epoch),
+            ),
             tilt: TiltRegister::default(),
             names: self.names.clone(),
             monitors: self.names.iter().map(|_| None).collect(),

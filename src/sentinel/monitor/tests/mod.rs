@@ -81,7 +81,7 @@ impl Bench {
         let (config_epoch, leader_epoch) = (Epoch(0), Epoch(0));
         let mut record = MasterRecord { spec, addr, config_epoch, leader_epoch, replicas, sentinels };
         change(&mut record, &mut node);
-        let (epoch, tilt) = (EpochRegister::new(record.config_epoch), TiltRegister::default());
+        let (epoch, tilt) = (EpochRegister::new(record.config_epoch, [record.leader_epoch]), TiltRegister::default());
         let now = 1_000_000;
         let env = Env { now: clock(now), epoch: &epoch, tilt: &tilt, node: &node };
         let monitor = Monitor::new(record, 7, &env);
