@@ -146,9 +146,10 @@ impl Due {
     }
 }
 
-/// Adds what is on its way to what has arrived. Before a late tick every message counts that could have come earlier:
-/// after a stall the sockets hold replies that no pipe has read yet, and without this a master that did answer would be
-/// taken for one that did not. Stock's event loop looks at its sockets before its timers, too.
+/// Adds what is on its way to what has arrived. Before a late tick that judges somebody every message counts that could
+/// have come earlier: after a stall the sockets hold replies that no pipe has read yet, and without this a master that did
+/// answer would be taken for one that did not. Stock's event loop looks at its sockets before its timers, too. Any other
+/// tick goes ahead: where thousands of masters keep this thread busy, every tick is late.
 async fn gather<M>(mailbox: &mut mpsc::Receiver<M>, messages: &mut Vec<M>) {
     for round in 0..MAX_ROUNDS {
         tokio::task::yield_now().await;

@@ -99,7 +99,8 @@ impl MonitorTask {
                 () = tokio::time::sleep_until(wake), if self.wake.is_some() => {}
             }
             let due = Due::at(self.wake);
-            if due == Due::Late {
+            let node = self.process.settings();
+            if due == Due::Late && self.monitor.is_about_to_judge(&self.process.env(&node)) {
                 gather(&mut self.mailbox, &mut messages).await;
             }
             let mut inputs: Vec<Input> = messages.drain(..).filter_map(|message| self.input_of(message)).collect();

@@ -69,7 +69,8 @@ impl PeerTask {
                 () = tokio::time::sleep_until(wake), if self.wake.is_some() => {}
             }
             let due = Due::at(self.wake);
-            if due == Due::Late {
+            let node = self.process.settings();
+            if due == Due::Late && self.peer.is_about_to_judge(&self.process.env(&node)) {
                 gather(&mut self.mailbox, &mut messages).await;
             }
             let mut inputs: Vec<PeerInput> = messages.drain(..).filter(|input| self.is_timely(input)).collect();

@@ -211,6 +211,12 @@ impl Peer {
         self.step(env, out);
     }
 
+    /// Whether a tick now would give the connection up for its silence. Then everything that has arrived should have been
+    /// read before.
+    pub fn is_about_to_judge(&self, env: &Env<'_>) -> bool {
+        is_due(self.recycle_at(env), env.now.mono)
+    }
+
     fn take(&mut self, input: PeerInput, env: &Env<'_>, out: &mut PeerOutbox) {
         let now = env.now.mono;
         match input {

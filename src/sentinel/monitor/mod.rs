@@ -263,6 +263,24 @@ impl Monitor {
         earliest.max(now + 1)
     }
 
+    /// Whether a tick now would hold somebody's silence against it: with SDOWN, or by giving a connection up. Then everything
+    /// that has arrived should have been read before.
+    pub fn is_about_to_judge(&self, env: &Env<'_>) -> bool {
+        let now = env.now.mono;
+        let is_silent = |server: &Server| {
+            let (link, periods) = (&server.link, &env.node.periods);
+            (server.sdown.is_none() && is_due(link.health.down_at(self.spec.down_after), now))
+                || is_due(link.recycle_command_at(self.spec.down_after, periods), now)
+                || is_due(link.recycle_pubsub_at(periods), now)
+        };
+        let is_gone = |sentinel: &Sentinel| {
+            let mut health = sentinel.health;
+            sentinel.ages.refresh(&mut health);
+            sentinel.sdown.is_none() && is_due(health.down_at(self.spec.down_after), now)
+        };
+        self.servers().any(is_silent) || self.sentinels.values().any(|sentinel| is_gone(sentinel))
+    }
+
     /// Whether there is something to do for this server: it is due for something, or seems to be down, or no longer to
     /// be.
     fn is_waiting(&self, seat: Seat<'_>, env: &Env<'_>) -> bool {
