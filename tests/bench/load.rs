@@ -19,6 +19,11 @@ pub(crate) struct Load {
 /// `SENTINEL GET-MASTER-ADDR-BY-NAME`, what most clients ask.
 pub(crate) const ADDRESS: &[&str] = &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"];
 
+/// What is asked, for people: the command without its master.
+pub(crate) fn label(words: &[&str]) -> String {
+    words[..words.len().min(2)].join(" ")
+}
+
 impl Load {
     fn command(&self, port: u16) -> Command {
         let mut command = Command::new(stock::program("redis-benchmark"));

@@ -6,21 +6,36 @@
 mod detection;
 mod farm;
 mod load;
+mod probe;
 mod reads;
 mod scale;
+mod spread;
 mod start;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the end-to-end tests use more of it")]
 mod support;
 mod usage;
+mod watcher;
 
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use spread::Spread;
 use support::Kind;
 
-const USAGE: &str = "usage: sentineld-bench [--quick] [start|reads|detection|scale]";
+const USAGE: &str = "usage: sentineld-bench [--quick] [start|reads|detection|scale]...";
+
+/// Measures and prints.
+type Part = fn(Length);
+
+/// What can be measured, in the order in which it is.
+const PARTS: &[(&str, Part)] =
+    &[("start", start::run), ("reads", reads::run), ("detection", detection::run), ("scale", scale::run)];
+
+/// The two programs, in the order of all tables.
+const KINDS: [Kind; 2] = [Kind::Stock, Kind::Ours];
 
 /// How long everything takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +59,7 @@ fn main() -> ExitCode {
     for arg in std::env::args().skip(1) {
         match arg.as_str() {
             "--quick" => length = Length::Quick,
-            "start" | "reads" | "detection" | "scale" => parts.push(arg),
+            part if PARTS.iter().any(|(name, _)| *name == part) => parts.push(arg),
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);
@@ -55,47 +70,37 @@ fn main() -> ExitCode {
     let average = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!("{cores} processors, load before the start: {}", average.trim_end());
-    let wants = |part: &str| parts.is_empty() || parts.iter().any(|chosen| chosen == part);
-    if wants("start") {
-        start::run(length);
-    }
-    if wants("reads") {
-        reads::run(length);
-    }
-    if wants("detection") {
-        detection::run(length);
-    }
-    if wants("scale") {
-        scale::run(length);
+    for (name, run) in PARTS {
+        if parts.is_empty() || parts.iter().any(|chosen| chosen == name) {
+            run(length);
+        }
     }
     ExitCode::SUCCESS
 }
 
-/// 1,000 clients need as many descriptors in both ends, which inherit this.
+/// Clients and those who answer them need a descriptor for each connection, in both ends, which inherit this.
 fn raise_limit() {
     const NEEDED: u64 = 4096;
-    let limit = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit of descriptors can be read");
-    if limit.0 < NEEDED {
-        let hard = limit.1.max(NEEDED);
-        setrlimit(Resource::RLIMIT_NOFILE, NEEDED, hard).expect("4096 descriptors: raise the hard limit");
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit of descriptors can be read");
+    let wanted = hard.clamp(NEEDED, 1 << 20);
+    if soft < wanted {
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).expect("4096 descriptors: raise the hard limit");
     }
 }
 
-/// Lowest, median and highest of some numbers. At least one.
-struct Spread {
-    low: f64,
-    median: f64,
-    high: f64,
+/// A folder for everything that one part starts.
+fn folder() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("sentineld-bench-").tempdir().expect("a temporary folder")
 }
 
-impl Spread {
-    fn of(numbers: &[f64]) -> Spread {
-        let mut sorted = numbers.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let [low, .., high] = sorted[..] else {
-            return Spread { low: sorted[0], median: sorted[0], high: sorted[0] };
-        };
-        let (below, above) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
-        Spread { low, median: f64::midpoint(below, above), high }
+/// Whether something became so within a time, looked at every `step`.
+fn until(limit: Duration, step: Duration, check: impl Fn() -> bool) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < limit {
+        if check() {
+            return true;
+        }
+        std::thread::sleep(step);
     }
+    false
 }

@@ -2,14 +2,38 @@
 
 use std::path::Path;
 
-use crate::load::{ADDRESS, Load};
-use crate::support::sentinel::{Sentinel, Watch};
-use crate::support::server::Server;
-use crate::{Kind, Length, Spread, usage};
+use crate::farm::Farm;
+use crate::load::{ADDRESS, Load, label};
+use crate::spread::cells;
+use crate::support::wait::wait_until;
+use crate::watcher::{PATIENCE, Watcher, at_rest};
+use crate::{KINDS, Kind, Length, Spread, folder, usage};
 
-const COMMANDS: &[&[&str]] = &[ADDRESS, &["PING"]];
-const CLIENTS: &[u32] = &[1, 50, 1000];
-const PIPELINES: &[u32] = &[1, 16];
+/// What is asked, and by whom.
+struct Request {
+    words: &'static [&'static str],
+    clients: &'static [u32],
+    pipelines: &'static [u32],
+    /// Requests of a client, of 50 at most, that show how long one takes.
+    trial: u64,
+}
+
+/// Of a Sentinel with one master.
+const SHORT: &[Request] = &[
+    Request { words: ADDRESS, clients: &[1, 50, 1000], pipelines: &[1, 16], trial: 200 },
+    Request { words: &["PING"], clients: &[1, 50, 1000], pipelines: &[1, 16], trial: 200 },
+];
+
+/// Of a Sentinel with one master, two replicas and two peers.
+const LISTS: &[Request] = &[
+    Request { words: &["SENTINEL", "REPLICAS", "m0"], clients: &[1, 50], pipelines: &[1, 16], trial: 100 },
+    Request { words: &["SENTINEL", "SENTINELS", "m0"], clients: &[1, 50], pipelines: &[1, 16], trial: 100 },
+    Request { words: &["INFO"], clients: &[1, 50], pipelines: &[1, 16], trial: 100 },
+];
+
+/// Of a Sentinel with many masters. redis-benchmark takes as long to read the reply as they do to write it, so that the
+/// processor time says more than the rate.
+const MASTERS: Request = Request { words: &["SENTINEL", "MASTERS"], clients: &[1, 50], pipelines: &[1], trial: 2 };
 
 /// Ours should not be below this, in parts of stock.
 const TARGET: f64 = 0.8;
@@ -17,82 +41,107 @@ const TARGET: f64 = 0.8;
 /// What the runs of one program gave.
 #[derive(Default)]
 struct Runs {
-    /// Requests a second.
+    /// 1000 requests a second.
     rates: Vec<f64>,
     /// Processor time of a request, microseconds.
     costs: Vec<f64>,
 }
 
 pub(crate) fn run(length: Length) {
-    let (rounds, seconds) = match length {
-        Length::Full => (7, 1.0),
-        Length::Quick => (3, 0.4),
+    let (effort, masters) = match length {
+        Length::Full => (Effort { rounds: 7, seconds: 1.0 }, 1_000),
+        Length::Quick => (Effort { rounds: 3, seconds: 0.4 }, 100),
     };
-    let folder = tempfile::Builder::new().prefix("sentineld-bench-").tempdir().expect("a temporary folder");
-    let [stock, ours] = [Kind::Stock, Kind::Ours].map(|kind| watched(kind, folder.path()));
-    println!("\nReads: medians of {rounds} runs of about {seconds} s each, stock and ours in turns (lowest-highest)\n");
+    println!(
+        "\nReads: medians of {} runs of about {} s each, stock and ours in turns (lowest-highest)\n",
+        effort.rounds, effort.seconds
+    );
     println!(
         "| request | clients | pipeline | stock, 1000/s | ours, 1000/s | ours/stock | stock, µs of processor | ours | \
          ours/stock |\n|---|---|---|---|---|---|---|---|---|"
     );
     let mut below = 0;
-    for &words in COMMANDS {
-        for &clients in CLIENTS {
-            for &pipeline in PIPELINES {
-                let load = Load { words, clients, pipeline };
-                let ratio = row(load, rounds, seconds, &stock.0, &ours.0);
+    let mut ask = |request: &Request, name: &str, asked: [Asked; 2]| {
+        for &clients in request.clients {
+            for &pipeline in request.pipelines {
+                let load = Load { words: request.words, clients, pipeline };
+                let ratio = row(load, name, request.trial, effort, asked);
                 below += u32::from(ratio < TARGET);
             }
         }
+    };
+    let folder = folder();
+    {
+        let both = KINDS.map(|kind| at_rest(kind, folder.path()));
+        let asked = both.each_ref().map(|(sentinel, _)| Asked::new(sentinel));
+        for request in SHORT {
+            ask(request, &label(request.words), asked);
+        }
     }
+    {
+        let _farm = Farm::start(1);
+        // A third one, so that there are peers to tell of.
+        let group = watchers(&[Kind::Stock, Kind::Ours, Kind::Stock], folder.path(), 1);
+        let asked = [&group[0], &group[1]].map(Asked::new);
+        for request in LISTS {
+            ask(request, &label(request.words), asked);
+        }
+    }
+    let _farm = Farm::start(masters);
+    let both = watchers(&KINDS, folder.path(), masters);
+    let asked = [&both[0], &both[1]].map(Asked::new);
+    ask(&MASTERS, &format!("{}, {masters} masters", label(MASTERS.words)), asked);
     println!("\nrows with less than {TARGET} of stock: {below}");
 }
 
-/// A Sentinel with a master of its own, which must stay until the end.
-fn watched(kind: Kind, folder: &Path) -> (Sentinel, Server) {
-    let server = Server::start(folder, None, None);
-    let watch = Watch {
-        name: "mymaster",
-        port: server.port,
-        quorum: 1,
-        password: None,
-        down_after: 30_000,
-        failover_timeout: 180_000,
-    };
-    (Sentinel::start(kind, folder, &[watch]), server)
+/// Sentinels that watch the same farm, and know all of it.
+fn watchers(kinds: &[Kind], folder: &Path, masters: usize) -> Vec<Watcher> {
+    let start = |kind: &Kind| Watcher::of_farm(*kind, folder, masters, kinds.len());
+    let all: Vec<Watcher> = kinds.iter().map(start).collect();
+    wait_until(PATIENCE, "everybody is known", || all.iter().all(|sentinel| sentinel.knows_all(masters, kinds.len())));
+    all
+}
+
+/// Who is asked.
+#[derive(Clone, Copy)]
+struct Asked {
+    port: u16,
+    pid: u32,
+}
+
+impl Asked {
+    fn new(sentinel: &Watcher) -> Asked {
+        Asked { port: sentinel.port, pid: sentinel.pid() }
+    }
+}
+
+/// How long each row takes.
+#[derive(Clone, Copy)]
+struct Effort {
+    rounds: u32,
+    /// Of a round, about.
+    seconds: f64,
 }
 
 /// Measures and prints one row; returns the ratio of the rates.
-fn row(load: Load, rounds: u32, seconds: f64, stock: &Sentinel, ours: &Sentinel) -> f64 {
+fn row(load: Load, name: &str, trial: u64, effort: Effort, asked: [Asked; 2]) -> f64 {
     // Both get the same number of requests: what takes stock the time that is wanted.
-    let trial = 200 * u64::from(load.clients.min(50) * load.pipeline);
-    let requests = (load.run(stock.port, trial) * seconds) as u64;
-    load.run(ours.port, trial);
+    let trial = trial * u64::from(load.clients.min(50) * load.pipeline);
+    let [stock, _] = asked.map(|sentinel| load.run(sentinel.port, trial));
+    let requests = ((stock * effort.seconds) as u64).max(u64::from(load.clients));
     let mut runs = [Runs::default(), Runs::default()];
-    for _ in 0..rounds {
-        for (runs, sentinel) in runs.iter_mut().zip([stock, ours]) {
-            let pid = sentinel.process.id().expect("it runs");
-            let before = usage::of(pid);
-            runs.rates.push(load.run(sentinel.port, requests));
-            let used = usage::of(pid) - before;
+    for _ in 0..effort.rounds {
+        for (runs, sentinel) in runs.iter_mut().zip(asked) {
+            let before = usage::of(sentinel.pid);
+            runs.rates.push(load.run(sentinel.port, requests) / 1e3);
+            let used = usage::of(sentinel.pid).since(&before);
             runs.costs.push(used.as_secs_f64() * 1e6 / requests as f64);
         }
     }
-    let [stock, ours] = runs.map(|runs| (Spread::of(&runs.rates), Spread::of(&runs.costs)));
-    let name = load.words.iter().take(2).copied().collect::<Vec<_>>().join(" ");
-    let rate =
-        |Spread { low, median, high }: &Spread| format!("{:.1} ({:.1}-{:.1})", median / 1e3, low / 1e3, high / 1e3);
-    let cost = |Spread { low, median, high }: &Spread| format!("{median:.2} ({low:.2}-{high:.2})");
-    let ratio = ours.0.median / stock.0.median;
-    println!(
-        "| {name} | {} | {} | {} | {} | {ratio:.2} | {} | {} | {:.2} |",
-        load.clients,
-        load.pipeline,
-        rate(&stock.0),
-        rate(&ours.0),
-        cost(&stock.1),
-        cost(&ours.1),
-        ours.1.median / stock.1.median,
-    );
-    ratio
+    let [stock, ours] = &runs;
+    let [rates, costs] = [[&stock.rates[..], &ours.rates], [&stock.costs, &ours.costs]];
+    let [stock, ours] = rates.map(Spread::of);
+    let digits = if stock.median < 10.0 { 3 } else { 1 };
+    println!("| {name} | {} | {} | {} | {} |", load.clients, load.pipeline, cells(rates, digits), cells(costs, 2));
+    ours.median / stock.median
 }

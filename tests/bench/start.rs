@@ -6,11 +6,11 @@ use std::time::Instant;
 use crate::support::ports;
 use crate::support::process::Process;
 use crate::support::resp::ask;
-use crate::{Kind, Length, Spread};
+use crate::{KINDS, Kind, Length, Spread, folder};
 
 pub(crate) fn run(length: Length) {
     let rounds = if length == Length::Full { 41 } else { 11 };
-    let folder = tempfile::Builder::new().prefix("sentineld-bench-").tempdir().expect("a temporary folder");
+    let folder = folder();
     println!(
         "\nStart: ms from the start of the program to the first PONG, asked without pause, median of {rounds} starts \
          (lowest-highest)\n"
@@ -19,7 +19,7 @@ pub(crate) fn run(length: Length) {
     println!("|---|---|---|");
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..rounds {
-        for (kind, times) in [Kind::Stock, Kind::Ours].into_iter().zip(&mut times) {
+        for (kind, times) in KINDS.into_iter().zip(&mut times) {
             times.push(start(kind, folder.path()));
         }
     }
@@ -33,10 +33,8 @@ pub(crate) fn run(length: Length) {
 /// Ten masters that do not answer, and an id that is known: nothing has to be saved.
 fn start(kind: Kind, folder: &Path) -> f64 {
     let (port, id) = (ports::free(), "5".repeat(40));
-    let mut text = format!("port {port}\nbind 127.0.0.1\nsentinel myid {id}\n");
-    for master in 0..10 {
-        text += &format!("sentinel monitor m{master} 127.0.0.1 {} 2\n", ports::free());
-    }
+    let masters = (0..10).map(|master| format!("sentinel monitor m{master} 127.0.0.1 {} 2\n", ports::free()));
+    let text = format!("port {port}\nbind 127.0.0.1\nsentinel myid {id}\n{}", masters.collect::<String>());
     let conf = folder.join(format!("start-{port}.conf"));
     std::fs::write(&conf, text).expect("the folder is writable");
     let began = Instant::now();
