@@ -5,6 +5,7 @@
 
 mod detection;
 mod farm;
+mod hammer;
 mod load;
 mod probe;
 mod reads;
@@ -25,14 +26,19 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use spread::Spread;
 use support::Kind;
 
-const USAGE: &str = "usage: sentineld-bench [--quick] [start|reads|detection|scale]...";
+const USAGE: &str = "usage: sentineld-bench [--quick] [start|reads|detection|hammer|scale]...";
 
 /// Measures and prints.
 type Part = fn(Length);
 
 /// What can be measured, in the order in which it is.
-const PARTS: &[(&str, Part)] =
-    &[("start", start::run), ("reads", reads::run), ("detection", detection::run), ("scale", scale::run)];
+const PARTS: &[(&str, Part)] = &[
+    ("start", start::run),
+    ("reads", reads::run),
+    ("detection", detection::run),
+    ("hammer", hammer::run),
+    ("scale", scale::run),
+];
 
 /// The two programs, in the order of all tables.
 const KINDS: [Kind; 2] = [Kind::Stock, Kind::Ours];
