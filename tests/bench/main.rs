@@ -7,6 +7,7 @@ mod detection;
 mod farm;
 mod hammer;
 mod load;
+mod plot;
 mod probe;
 mod reads;
 mod scale;

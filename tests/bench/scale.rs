@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::farm::{Farm, GROUP};
+use crate::plot::{self, Line};
 use crate::probe::Probe;
 use crate::support::Kind;
 use crate::support::wait::seconds;
@@ -21,7 +22,7 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// Sizes: masters, and Sentinels that watch them.
 const FULL: &[(usize, usize)] = &[(10, 3), (100, 3), (300, 3), (1_000, 3), (2_000, 1), (3_000, 1)];
-const QUICK: &[(usize, usize)] = &[(200, 3)];
+const QUICK: &[(usize, usize)] = &[(100, 3), (200, 3)];
 
 pub(crate) fn run(length: Length) {
     let sizes = if length == Length::Full { FULL } else { QUICK };
@@ -37,14 +38,30 @@ pub(crate) fn run(length: Length) {
          silence, ms | aborts | TILT |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+    let mut lines = KINDS.map(|kind| (kind, Vec::new(), Vec::new()));
     for &(masters, sentinels) in sizes {
-        for kind in KINDS {
-            measure(kind, masters, sentinels, steady);
+        for (kind, cpu, memory) in &mut lines {
+            let cost = measure(*kind, masters, sentinels, steady);
+            cpu.push((masters as f64, cost.cpu));
+            memory.push((masters as f64, cost.memory_mib));
         }
     }
+    let [cpu, memory] = [0, 1].map(|place| {
+        lines.each_ref().map(|(kind, cpu, memory)| Line { name: kind.label(), points: [cpu, memory][place] })
+    });
+    println!();
+    plot::lines("scale-cpu", "Processor time of one Sentinel", ["masters", "s/s"], &cpu);
+    plot::lines("scale-memory", "Resident memory of one Sentinel", ["masters", "MiB"], &memory);
 }
 
-fn measure(kind: Kind, masters: usize, number: usize, steady: Duration) {
+/// What one Sentinel, the one that has most, has when nothing happens.
+struct Cost {
+    /// Processor seconds a second.
+    cpu: f64,
+    memory_mib: f64,
+}
+
+fn measure(kind: Kind, masters: usize, number: usize, steady: Duration) -> Cost {
     let folder = folder();
     let mut farm = Farm::start(masters);
     let began = Instant::now();
@@ -93,4 +110,5 @@ fn measure(kind: Kind, masters: usize, number: usize, steady: Duration) {
         count("-failover-abort"),
         count("+tilt"),
     );
+    Cost { cpu, memory_mib: memory }
 }
