@@ -6,6 +6,7 @@
 mod detection;
 mod farm;
 mod hammer;
+mod latency;
 mod load;
 mod plot;
 mod probe;
@@ -27,7 +28,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use spread::Spread;
 use support::Kind;
 
-const USAGE: &str = "usage: sentineld-bench [--quick] [start|reads|detection|hammer|scale]...";
+const USAGE: &str = "usage: sentineld-bench [--quick] [start|reads|detection|hammer|latency|scale]...";
 
 /// Measures and prints.
 type Part = fn(Length);
@@ -38,6 +39,7 @@ const PARTS: &[(&str, Part)] = &[
     ("reads", reads::run),
     ("detection", detection::run),
     ("hammer", hammer::run),
+    ("latency", latency::run),
     ("scale", scale::run),
 ];
 
