@@ -3,6 +3,7 @@
 //! Both programs run at the same time and are asked in turns, so that whatever else the machine does meets both. Only
 //! ratios can be compared between machines, and between runs on a machine that others use, too.
 
+mod busy;
 mod detection;
 mod farm;
 mod hammer;
@@ -28,7 +29,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use spread::Spread;
 use support::Kind;
 
-const USAGE: &str = "usage: sentineld-bench [--quick] [start|reads|detection|hammer|latency|scale]...";
+const USAGE: &str = "usage: sentineld-bench [--quick] [start|reads|detection|hammer|latency|busy|scale]...";
 
 /// Measures and prints.
 type Part = fn(Length);
@@ -40,6 +41,7 @@ const PARTS: &[(&str, Part)] = &[
     ("detection", detection::run),
     ("hammer", hammer::run),
     ("latency", latency::run),
+    ("busy", busy::run),
     ("scale", scale::run),
 ];
 
