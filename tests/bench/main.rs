@@ -5,6 +5,7 @@
 
 mod busy;
 mod detection;
+mod fanout;
 mod farm;
 mod hammer;
 mod latency;
@@ -29,7 +30,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use spread::Spread;
 use support::Kind;
 
-const USAGE: &str = "usage: sentineld-bench [--quick] [start|reads|detection|hammer|latency|busy|scale]...";
+const USAGE: &str = "usage: sentineld-bench [--quick] [start|reads|detection|hammer|latency|fanout|busy|scale]...";
 
 /// Measures and prints.
 type Part = fn(Length);
@@ -41,6 +42,7 @@ const PARTS: &[(&str, Part)] = &[
     ("detection", detection::run),
     ("hammer", hammer::run),
     ("latency", latency::run),
+    ("fanout", fanout::run),
     ("busy", busy::run),
     ("scale", scale::run),
 ];
