@@ -7,6 +7,8 @@ CARGO ?= cargo
 CARGO_TARGET_DIR ?= target
 # For the demo: `make demo ARGS=--stock` runs it with redis-sentinel.
 ARGS ?=
+# For `make bench` and `make bench-quick`: what to measure, if not everything.
+PARTS ?=
 # For `make sim`, and for the simulation in `make test`.
 SEEDS ?= 2000
 FIRST ?= 1
@@ -61,14 +63,16 @@ mixed: openssl stock
 conformance: openssl stock
 	$(CARGO) test --locked --test conformance -- --nocapture
 
-# Numbers beside stock's, in turns: reads and what they cost, and whether many of them delay a detection.
+# Numbers beside stock's, in turns: reads and what they cost, whether many of them delay a detection, how long failovers
+# take, thousands of subscribers and of masters. `bench-quick` takes a quarter of an hour, `bench` some two hours;
+# `make bench PARTS="latency fanout"` measures some of it. Plots: bench-*.svg in the target directory.
 BENCH = SENTINELD_BIN=$(PROGRAM) $(CARGO) run --release --locked --quiet --manifest-path tests/bench/Cargo.toml --
 
 bench: stock program
-	$(BENCH)
+	$(BENCH) $(PARTS)
 
 bench-quick: stock program
-	$(BENCH) --quick
+	$(BENCH) --quick $(PARTS)
 
 # Line by line, which entries of the checklists in tests/spec have a test that quotes them.
 coverage-of-spec: openssl
