@@ -41,6 +41,8 @@ pub enum Value {
     Array(Vec<Value>),
     /// `*2n` of keys and values, in RESP3 `%n`.
     Map(Vec<(Value, Value)>),
+    /// A map of which everything but the header is encoded: the number of pairs, and bulk strings.
+    Pairs(usize, BytesMut),
     /// `*n`, in RESP3 `~n`.
     Set(Vec<Value>),
     /// `*n`, in RESP3 `>n`.
@@ -110,14 +112,15 @@ impl Value {
             Value::Set(items) => put_items(aggregate(b'~', protocol), items, protocol, out),
             Value::Push(items) => put_items(aggregate(b'>', protocol), items, protocol, out),
             Value::Map(pairs) => {
-                match protocol {
-                    Protocol::Resp2 => put_line(out, b'*', 2 * pairs.len() as i64),
-                    Protocol::Resp3 => put_line(out, b'%', pairs.len() as i64),
-                }
+                put_map_header(pairs.len(), protocol, out);
                 for (key, value) in pairs {
                     key.write(protocol, out);
                     value.write(protocol, out);
                 }
+            }
+            Value::Pairs(count, encoded) => {
+                put_map_header(*count, protocol, out);
+                out.extend_from_slice(encoded);
             }
             Value::Verbatim(data) => match protocol {
                 Protocol::Resp2 => put_bulk(out, data),
@@ -164,6 +167,13 @@ fn aggregate(resp3: u8, protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Resp2 => b'*',
         Protocol::Resp3 => resp3,
+    }
+}
+
+fn put_map_header(pairs: usize, protocol: Protocol, out: &mut BytesMut) {
+    match protocol {
+        Protocol::Resp2 => put_line(out, b'*', 2 * pairs as i64),
+        Protocol::Resp3 => put_line(out, b'%', pairs as i64),
     }
 }
 

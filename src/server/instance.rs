@@ -1,21 +1,40 @@
 //! The maps that SENTINEL MASTERS, REPLICAS and SENTINELS reply: fields and order of commands.md 4. Every value is a
 //! bulk string; points in time become ages here.
 
+use bytes::BytesMut;
+
+use crate::resp::int::put_bulk;
 use crate::resp::reply::Value;
 use crate::sentinel::monitor::view::{InstanceView, MasterView, ReplicaView, SentinelView, ServerView};
 use crate::sentinel::time::Millis;
 
-/// Pairs of a map, in order.
+/// Room for the pairs of nearly every instance.
+const USUAL: usize = 1_024;
+
+/// Pairs of a map, in order, encoded as they come: a reply has thousands of them.
 #[derive(Debug)]
-struct Fields(Vec<(Value, Value)>);
+struct Fields {
+    count: usize,
+    encoded: BytesMut,
+}
 
 impl Fields {
+    fn new() -> Fields {
+        Fields { count: 0, encoded: BytesMut::with_capacity(USUAL) }
+    }
+
     fn text(&mut self, name: &'static str, value: &str) {
-        self.0.push((Value::name(name), Value::text(value)));
+        self.count += 1;
+        put_bulk(&mut self.encoded, name.as_bytes());
+        put_bulk(&mut self.encoded, value.as_bytes());
     }
 
     fn number(&mut self, name: &'static str, value: impl itoa::Integer) {
-        self.0.push((Value::name(name), Value::number(value)));
+        self.text(name, itoa::Buffer::new().format(value));
+    }
+
+    fn map(self) -> Value {
+        Value::Pairs(self.count, self.encoded)
     }
 
     fn age(&mut self, name: &'static str, since: Option<Millis>, now: Millis) {
@@ -52,7 +71,7 @@ impl Fields {
 
 /// A master: 20 pairs, and up to five more while they apply.
 pub(super) fn master(view: &MasterView, now: Millis) -> Value {
-    let mut fields = Fields(Vec::with_capacity(25));
+    let mut fields = Fields::new();
     fields.instance(&view.instance, view.failover_state, now);
     if view.odown_since.is_some() {
         fields.age("o-down-time", view.odown_since, now);
@@ -71,12 +90,12 @@ pub(super) fn master(view: &MasterView, now: Millis) -> Value {
     if let Some(path) = &view.client_reconfig_script {
         fields.text("client-reconfig-script", path);
     }
-    Value::Map(fields.0)
+    fields.map()
 }
 
 /// A replica: 21 pairs, and one more while it is down.
 pub(super) fn replica(view: &ReplicaView, now: Millis) -> Value {
-    let mut fields = Fields(Vec::with_capacity(22));
+    let mut fields = Fields::new();
     fields.instance(&view.instance, None, now);
     fields.number("down-after-milliseconds", view.instance.down_after);
     fields.server(&view.server, now);
@@ -87,16 +106,16 @@ pub(super) fn replica(view: &ReplicaView, now: Millis) -> Value {
     fields.number("slave-priority", view.priority);
     fields.number("slave-repl-offset", view.offset);
     fields.number("replica-announced", u8::from(view.announced));
-    Value::Map(fields.0)
+    fields.map()
 }
 
 /// A Sentinel: 14 pairs, and one more while it is down.
 pub(super) fn sentinel(view: &SentinelView, now: Millis) -> Value {
-    let mut fields = Fields(Vec::with_capacity(15));
+    let mut fields = Fields::new();
     fields.instance(&view.instance, None, now);
     fields.number("down-after-milliseconds", view.instance.down_after);
     fields.age("last-hello-message", Some(view.last_hello.get()), now);
     fields.text("voted-leader", view.voted_leader.as_ref().map_or("?", |id| id.as_str()));
     fields.number("voted-leader-epoch", view.voted_epoch.0);
-    Value::Map(fields.0)
+    fields.map()
 }
