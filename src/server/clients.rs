@@ -148,11 +148,6 @@ impl Client {
         lock(&self.tracking).clone()
     }
 
-    /// Changes that.
-    pub fn track(&self, change: impl FnOnce(&mut Tracking)) {
-        change(&mut lock(&self.tracking));
-    }
-
     /// Notes a command, by its place in the table, and the time.
     pub fn note(&self, command: u16, now: Millis) {
         self.command.store(command, Ordering::Relaxed);
@@ -268,6 +263,7 @@ impl Client {
 #[derive(Debug, Default)]
 pub struct Clients {
     state: Mutex<ClientsState>,
+    trackers: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -307,7 +303,27 @@ impl Clients {
 
     /// Forgets a connection.
     pub fn forget(&self, id: u64) {
-        lock(&self.state).connected.remove(&id);
+        let gone = lock(&self.state).connected.remove(&id);
+        if let Some(client) = gone {
+            self.track(&client, |tracking| tracking.on = false);
+        }
+    }
+
+    /// Changes what a client asked for with CLIENT TRACKING.
+    pub fn track(&self, client: &Client, change: impl FnOnce(&mut Tracking)) {
+        let mut tracking = lock(&client.tracking);
+        let before = tracking.on;
+        change(&mut tracking);
+        match (before, tracking.on) {
+            (false, true) => self.trackers.fetch_add(1, Ordering::Relaxed),
+            (true, false) => self.trackers.fetch_sub(1, Ordering::Relaxed),
+            _ => 0,
+        };
+    }
+
+    /// How many track keys.
+    pub fn trackers(&self) -> usize {
+        self.trackers.load(Ordering::Relaxed)
     }
 
     /// Everybody, by id.

@@ -2,6 +2,7 @@
 //! because tools expect the field.
 
 use std::fmt::Write as _;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -9,6 +10,10 @@ use super::REDIS_VERSION;
 use super::read::Snapshots;
 use crate::resp::reply::Value;
 use crate::sentinel::monitor::view::MasterView;
+use crate::sentinel::time::Millis;
+
+/// Room for the text of nearly every process.
+const USUAL: usize = 4_096;
 
 /// A section's name in requests, and its writer.
 type Section = (&'static str, fn(&Snapshots, &mut String));
@@ -21,7 +26,7 @@ pub(crate) fn info(snapshots: &mut Snapshots, words: &[Bytes]) -> Value {
     let names = &words[1..];
     let asked = |section: &str| names.iter().any(|name| name.eq_ignore_ascii_case(section.as_bytes()));
     let all = names.is_empty() || ["default", "all", "everything"].into_iter().any(asked);
-    let mut text = String::new();
+    let mut text = String::with_capacity(USUAL);
     for (name, write) in SECTIONS {
         if all || asked(name) {
             if !text.is_empty() {
@@ -51,7 +56,7 @@ fn server(snapshots: &Snapshots, out: &mut String) {
         "redis_git_dirty": 0,
         "redis_build_id": env!("CARGO_PKG_VERSION"),
         "redis_mode": "sentinel",
-        "os": os(),
+        "os": *OS,
         "arch_bits": usize::BITS,
         "monotonic_clock": "POSIX clock_gettime",
         "multiplexing_api": "epoll",
@@ -74,7 +79,7 @@ fn server(snapshots: &Snapshots, out: &mut String) {
 }
 
 /// `uname`'s system, release and machine, as stock prints them.
-fn os() -> String {
+static OS: LazyLock<String> = LazyLock::new(|| {
     nix::sys::utsname::uname().map_or_else(
         |_| std::env::consts::OS.to_owned(),
         |name| {
@@ -82,11 +87,10 @@ fn os() -> String {
             parts.map(|part| part.to_string_lossy().into_owned()).join(" ")
         },
     )
-}
+});
 
 fn clients(snapshots: &Snapshots, out: &mut String) {
     let context = &snapshots.context;
-    let tracking = context.clients.list().iter().filter(|client| client.tracking().on).count();
     *out += "# Clients\r\n";
     lines! { out,
         "connected_clients": context.clients.count(),
@@ -95,10 +99,22 @@ fn clients(snapshots: &Snapshots, out: &mut String) {
         "client_recent_max_input_buffer": 0,
         "client_recent_max_output_buffer": 0,
         "blocked_clients": 0,
-        "tracking_clients": tracking,
+        "tracking_clients": context.clients.trackers(),
         "clients_in_timeout_table": 0,
     }
 }
+
+/// What only a server with keys and replicas has.
+const KEYS: &str = "sync_full:0\r\nsync_partial_ok:0\r\nsync_partial_err:0\r\nexpired_keys:0\r\n\
+    expired_stale_perc:0.00\r\nexpired_time_cap_reached_count:0\r\nexpire_cycle_cpu_milliseconds:0\r\nevicted_keys:0\r\n\
+    evicted_clients:0\r\ntotal_eviction_exceeded_time:0\r\ncurrent_eviction_exceeded_time:0\r\nkeyspace_hits:0\r\n\
+    keyspace_misses:0\r\n";
+
+/// The same, of what comes after pub/sub.
+const MEMORY: &str = "pubsubshard_channels:0\r\nlatest_fork_usec:0\r\ntotal_forks:0\r\nmigrate_cached_sockets:0\r\n\
+    slave_expires_tracked_keys:0\r\nactive_defrag_hits:0\r\nactive_defrag_misses:0\r\nactive_defrag_key_hits:0\r\n\
+    active_defrag_key_misses:0\r\ntotal_active_defrag_time:0\r\ncurrent_active_defrag_time:0\r\n\
+    tracking_total_keys:0\r\ntracking_total_items:0\r\ntracking_total_prefixes:0\r\nunexpected_error_replies:0\r\n";
 
 fn stats(snapshots: &Snapshots, out: &mut String) {
     let totals = snapshots.context.counters.totals();
@@ -119,36 +135,14 @@ fn stats(snapshots: &Snapshots, out: &mut String) {
         "instantaneous_input_repl_kbps": "0.00",
         "instantaneous_output_repl_kbps": "0.00",
         "rejected_connections": totals.rejections,
-        "sync_full": 0,
-        "sync_partial_ok": 0,
-        "sync_partial_err": 0,
-        "expired_keys": 0,
-        "expired_stale_perc": "0.00",
-        "expired_time_cap_reached_count": 0,
-        "expire_cycle_cpu_milliseconds": 0,
-        "evicted_keys": 0,
-        "evicted_clients": 0,
-        "total_eviction_exceeded_time": 0,
-        "current_eviction_exceeded_time": 0,
-        "keyspace_hits": 0,
-        "keyspace_misses": 0,
+    }
+    *out += KEYS;
+    lines! { out,
         "pubsub_channels": channels,
         "pubsub_patterns": patterns,
-        "pubsubshard_channels": 0,
-        "latest_fork_usec": 0,
-        "total_forks": 0,
-        "migrate_cached_sockets": 0,
-        "slave_expires_tracked_keys": 0,
-        "active_defrag_hits": 0,
-        "active_defrag_misses": 0,
-        "active_defrag_key_hits": 0,
-        "active_defrag_key_misses": 0,
-        "total_active_defrag_time": 0,
-        "current_active_defrag_time": 0,
-        "tracking_total_keys": 0,
-        "tracking_total_items": 0,
-        "tracking_total_prefixes": 0,
-        "unexpected_error_replies": 0,
+    }
+    *out += MEMORY;
+    lines! { out,
         "total_error_replies": totals.errors,
         "dump_payload_sanitizations": 0,
         "total_reads_processed": totals.reads,
@@ -160,11 +154,42 @@ fn stats(snapshots: &Snapshots, out: &mut String) {
     }
 }
 
+/// How old processor times may be, ms: to read them costs more than all the rest.
+const PROCESSOR_TIMES_KEPT: u64 = 100;
+
 /// Seconds of processor time, from the kernel's own table.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct ProcessorTime {
     user: f64,
     system: f64,
+}
+
+/// Processor times of the process, of its children that have ended, and of its main thread.
+#[derive(Clone, Copy, Debug, Default)]
+struct ProcessorTimes {
+    own: ProcessorTime,
+    children: ProcessorTime,
+    main: ProcessorTime,
+}
+
+impl ProcessorTimes {
+    /// As of now, or of a moment ago.
+    fn recent(now: Millis) -> ProcessorTimes {
+        static KEPT: Mutex<Option<(Millis, ProcessorTimes)>> = Mutex::new(None);
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        match *kept {
+            Some((at, times)) if now.since(at) < PROCESSOR_TIMES_KEPT => times,
+            _ => kept.insert((now, ProcessorTimes::read())).1,
+        }
+    }
+
+    fn read() -> ProcessorTimes {
+        let read = |path: &str| std::fs::read_to_string(path).ok().and_then(|stat| processor_times(&stat));
+        let [own, children] = read("/proc/self/stat").unwrap_or_default();
+        let main = format!("/proc/self/task/{}/stat", std::process::id());
+        let [main, _] = read(&main).unwrap_or_default();
+        ProcessorTimes { own, children, main }
+    }
 }
 
 /// The four times of a `/proc/.../stat` line: own, then those of ended children. They are in ticks of 10 ms on every
@@ -177,11 +202,8 @@ fn processor_times(stat: &str) -> Option<[ProcessorTime; 2]> {
     Some([times(11)?, times(13)?])
 }
 
-fn cpu(_snapshots: &Snapshots, out: &mut String) {
-    let read = |path: &str| std::fs::read_to_string(path).ok().and_then(|stat| processor_times(&stat));
-    let [own, children] = read("/proc/self/stat").unwrap_or_default();
-    let main = format!("/proc/self/task/{}/stat", std::process::id());
-    let [main, _] = read(&main).unwrap_or_default();
+fn cpu(snapshots: &Snapshots, out: &mut String) {
+    let ProcessorTimes { own, children, main } = ProcessorTimes::recent(snapshots.now());
     let seconds = |time: f64| format!("{time:.6}");
     *out += "# CPU\r\n";
     lines! { out,

@@ -73,7 +73,7 @@ const NOT_OPTOUT: Value =
 pub(crate) fn tracking(session: &mut Session, words: &[Bytes]) -> Value {
     match change(session, &words[2], &words[3..]) {
         Ok(tracking) => {
-            session.client.track(|known| *known = tracking);
+            session.context.clients.track(&session.client, |known| *known = tracking);
             session.caching = false;
             Value::OK
         }
