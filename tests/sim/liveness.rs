@@ -37,7 +37,7 @@ impl World {
         {
             self.lose_a_minority();
             // A group without replicas has nobody to promote, nor has one of which nobody who is left knows any.
-            if !self.knows_a_candidate(group) {
+            if !self.has_a_candidate(group) {
                 return Ok(());
             }
             self.kill_for_good(master)?;
@@ -109,8 +109,7 @@ impl World {
     pub fn demand_agreement(&mut self, what: &str) -> Result<(), Violation> {
         // A stock leader that lost an election or a voter whose leader died waits twice the timeout (R4, R5), and again
         // when the next attempt fails, too.
-        let fast = self.swarm.stock == 0 && self.swarm.policies.defaults.election == Election::Fast;
-        let timeouts = if fast { 2 } else { 8 };
+        let timeouts = if self.elects_fast() { 2 } else { 8 };
         let patience =
             (timeouts * self.swarm.longest_failover_timeout_ms() + self.swarm.longest_down_after_ms() + SLACK_MS) * MS;
         let began = self.sh.now;
@@ -126,11 +125,23 @@ impl World {
         })
     }
 
-    /// Whether any Sentinel knows a replica that may be promoted.
-    fn knows_a_candidate(&self, group: usize) -> bool {
+    /// Whether nobody here elects as stock does.
+    fn elects_fast(&self) -> bool {
+        self.swarm.stock == 0 && self.swarm.policies.defaults.election == Election::Fast
+    }
+
+    /// Whether a Sentinel that is left knows a replica that may be promoted; only a RESET makes it forget one. With stock's
+    /// elections all have to: the one that knows none may win for ever.
+    fn has_a_candidate(&self, group: usize) -> bool {
         let members = self.servers.iter().filter(|server| server.group == group && server.upstream.is_some());
-        let members = members.filter(|server| server.priority > 0);
-        self.swarm.groups[group] > 0 && members.map(|server| &server.ip).any(|ip| self.is_known(group, ip))
+        let candidates: Vec<&str> = members.filter(|server| server.priority > 0).map(|server| &*server.ip).collect();
+        if !self.swarm.operated {
+            return !candidates.is_empty();
+        }
+        let is_candidate = |host: &str| candidates.contains(&&*true_ip(host));
+        let knows_one = |view: &MasterView| view.replicas.iter().any(|known| is_candidate(&known.instance.host));
+        let mut views = self.nodes.iter().filter(|node| node.is_running()).filter_map(|node| node.view(group));
+        if self.elects_fast() { views.any(knows_one) } else { views.all(knows_one) }
     }
 
     /// Whether any Sentinel knows this server. After a RESET nobody need: who was away then, and comes back as a master,

@@ -13,9 +13,9 @@ const LIMIT_US: u64 = 10 * SECOND + 5 * SECOND;
 /// TILT may last for its whole period, after a stall that caused it.
 const TILT_US: u64 = 45 * SECOND;
 
-/// When a replica has to be done, by node, master and name.
+/// When a replica has to be done, and when it was first seen not to be, by node, master and name.
 #[derive(Debug, Default)]
-pub struct ReconfSentEnds(BTreeMap<(usize, usize), BTreeMap<String, u64>>);
+pub struct ReconfSentEnds(BTreeMap<(usize, usize), BTreeMap<String, (u64, Option<u64>)>>);
 
 impl Checker for ReconfSentEnds {
     fn rule(&self) -> &'static str {
@@ -30,8 +30,8 @@ impl Checker for ReconfSentEnds {
             }
             Observation::Emitted { node, event, .. } if event.kind == EventKind::TiltEntered => {
                 let own = self.0.iter_mut().filter(|((owner, _), _)| owner == node);
-                for deadline in own.flat_map(|(_, replicas)| replicas.values_mut()) {
-                    *deadline = (*deadline).max(facts.now) + TILT_US;
+                for (deadline, late) in own.flat_map(|(_, replicas)| replicas.values_mut()) {
+                    (*deadline, *late) = ((*deadline).max(facts.now) + TILT_US, None);
                 }
             }
             Observation::Published { node, master, view, .. } => {
@@ -45,11 +45,12 @@ impl Checker for ReconfSentEnds {
                         continue;
                     }
                     let name = &replica.instance.name;
-                    let deadline = sent.get(name).copied().unwrap_or(facts.now + LIMIT_US);
-                    if facts.now > deadline {
+                    let (deadline, late) = sent.get(name).copied().unwrap_or((facts.now + LIMIT_US, None));
+                    // What is shown in the moment at which it wakes comes before its word that it had stood still.
+                    if late.is_some_and(|late| late < facts.now) {
                         return Err(format!("n{node} waits for {name} of m{master} for ever"));
                     }
-                    still.insert(name.clone(), deadline);
+                    still.insert(name.clone(), (deadline, late.or((facts.now > deadline).then_some(facts.now))));
                 }
                 *sent = still;
             }
