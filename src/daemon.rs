@@ -283,10 +283,10 @@ fn wire(
     let (request_sender, requests) = mpsc::channel(supervisor::REQUESTS);
     let (notice_sender, notices) = mpsc::channel(supervisor::NOTICES);
     let (ack_sender, acks) = mpsc::channel(supervisor::ACKS);
-    let epoch =
-        Arc::new(EpochRegister::new(loaded.current_epoch, loaded.masters.iter().map(|master| master.leader_epoch)));
+    let last_votes = loaded.masters.iter().map(|master| master.leader_epoch);
+    let epoch = EpochRegister::new(loaded.current_epoch, last_votes);
     let users = matches!(loaded.users, UserSource::Conf(_)).then(|| acl.subscribe());
-    let (store, store_task) = store::spawn(loaded.image.clone(), disk, Arc::clone(&epoch), users, ack_sender);
+    let (store, store_task) = store::spawn(loaded.image.clone(), disk, epoch.reader(), users, ack_sender);
     let process = Rc::new(Process {
         clock,
         epoch,

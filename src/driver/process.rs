@@ -37,7 +37,7 @@ pub struct Process {
     /// Reads the time.
     pub clock: Clock,
     /// `current_epoch`
-    pub epoch: Arc<EpochRegister>,
+    pub epoch: EpochRegister,
     /// TILT
     pub tilt: Arc<TiltRegister>,
     /// Settings that may change while the process runs.

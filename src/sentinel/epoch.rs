@@ -1,8 +1,9 @@
 //! The process-wide `current_epoch`, a register that only grows, and the votes that were given in each epoch.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use super::addr::Addr;
 use super::id::{Epoch, RunId};
@@ -14,17 +15,28 @@ pub const MAX_EPOCH_LEAP: u64 = 1 << 32;
 /// Epochs whose votes are remembered. No vote is given in an epoch that is no longer.
 const REMEMBERED: usize = 4_096;
 
+/// `current_epoch` for other threads to read.
+#[derive(Debug, Default)]
+pub struct CurrentEpoch(AtomicU64);
+
+impl CurrentEpoch {
+    /// The current epoch.
+    pub fn get(&self) -> Epoch {
+        Epoch(self.0.load(Ordering::SeqCst))
+    }
+}
+
 /// `current_epoch`. Shared by every master of the process.
 ///
-/// Monitors run one at a time, so no register moves while one of them works; the atomics only let other threads read.
+/// Monitors run one at a time, so no register moves while one of them works.
 #[derive(Debug, Default)]
 pub struct EpochRegister {
-    current: AtomicU64,
+    current: Arc<CurrentEpoch>,
     /// As loaded.
     first: Epoch,
     /// Newest vote in the file, for whatever master. For whom it was is not saved, as in stock.
     last_vote_loaded: Epoch,
-    votes: Mutex<Votes>,
+    votes: RefCell<Votes>,
 }
 
 #[derive(Debug, Default)]
@@ -38,22 +50,28 @@ impl EpochRegister {
     /// A register that starts at `epoch`, with the epochs of the masters' last votes, as loaded from the file.
     pub fn new(epoch: Epoch, last_votes: impl IntoIterator<Item = Epoch>) -> Self {
         let last_vote_loaded = last_votes.into_iter().max().unwrap_or_default();
-        EpochRegister { current: AtomicU64::new(epoch.0), first: epoch, last_vote_loaded, votes: Mutex::default() }
+        let current = Arc::new(CurrentEpoch(AtomicU64::new(epoch.0)));
+        EpochRegister { current, first: epoch, last_vote_loaded, votes: RefCell::default() }
+    }
+
+    /// For threads that read.
+    pub fn reader(&self) -> Arc<CurrentEpoch> {
+        Arc::clone(&self.current)
     }
 
     /// The current epoch.
     pub fn current(&self) -> Epoch {
-        Epoch(self.current.load(Ordering::SeqCst))
+        self.current.get()
     }
 
     /// Raises the register to `seen` if that is larger. Returns the value afterwards.
     pub fn observe(&self, seen: Epoch) -> Epoch {
-        Epoch(self.current.fetch_max(seen.0, Ordering::SeqCst).max(seen.0))
+        Epoch(self.current.0.fetch_max(seen.0, Ordering::SeqCst).max(seen.0))
     }
 
     /// Makes a new epoch, larger than any seen.
     pub fn advance(&self) -> Epoch {
-        Epoch(self.current.fetch_add(1, Ordering::SeqCst) + 1)
+        Epoch(self.current.0.fetch_add(1, Ordering::SeqCst) + 1)
     }
 
     /// Whether an epoch received from outside can be believed.
@@ -66,7 +84,7 @@ impl EpochRegister {
     /// for it. So no two have our votes in one epoch about one address, whatever masters it belonged to; and none has one in an
     /// epoch in which we may have voted before our start.
     pub fn admits_vote(&self, epoch: Epoch, addr: &Addr, candidate: &RunId) -> bool {
-        let votes = self.votes.lock().unwrap_or_else(PoisonError::into_inner);
+        let votes = self.votes.borrow();
         let mut given = votes.given.get(&epoch).into_iter().flatten();
         epoch >= self.first
             && epoch > self.last_vote_loaded
@@ -76,7 +94,7 @@ impl EpochRegister {
 
     /// Remembers a vote.
     pub fn note_vote(&self, epoch: Epoch, addr: &Addr, candidate: &RunId) {
-        let mut votes = self.votes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut votes = self.votes.borrow_mut();
         votes.given.entry(epoch).or_default().push((addr.clone(), candidate.clone()));
         if votes.given.len() > REMEMBERED {
             votes.forgotten = votes.given.pop_first().map(|(epoch, _)| epoch);

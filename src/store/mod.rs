@@ -24,7 +24,7 @@ use crate::conf::files::AnyFiles;
 use crate::conf::image::{ConfImage, Rendered};
 use crate::conf::load::{SourceSet, load};
 use crate::sentinel::NodeSettings;
-use crate::sentinel::epoch::EpochRegister;
+use crate::sentinel::epoch::CurrentEpoch;
 use crate::sentinel::id::{MasterName, Rev, RunId};
 use crate::sentinel::monitor::record::MasterRecord;
 use file::{Disk, SaveError};
@@ -127,7 +127,7 @@ impl StoreHandle {
 pub fn spawn(
     image: ConfImage,
     disk: Arc<dyn Disk>,
-    epoch: Arc<EpochRegister>,
+    epoch: Arc<CurrentEpoch>,
     users: Option<watch::Receiver<Arc<Users>>>,
     acks: mpsc::Sender<Ack>,
 ) -> (StoreHandle, task::JoinHandle<()>) {
@@ -244,7 +244,7 @@ async fn at(retry: Option<(Instant, Duration)>) {
 struct Saver {
     image: ConfImage,
     disk: Arc<dyn Disk>,
-    epoch: Arc<EpochRegister>,
+    epoch: Arc<CurrentEpoch>,
     users: Option<watch::Receiver<Arc<Users>>>,
     /// What we last wrote. Anything else in the file was written by somebody else.
     written: Option<Vec<u8>>,
@@ -271,7 +271,7 @@ impl Saver {
             self.image.reread(&there);
         }
         // Read after the changes were taken, so it covers every epoch in them.
-        let Rendered { text, news } = self.image.rendered(self.epoch.current());
+        let Rendered { text, news } = self.image.rendered(self.epoch.get());
         check(news)?;
         self.image.found_good();
         self.disk.replace(&text)?;

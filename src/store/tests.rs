@@ -8,6 +8,7 @@ use std::sync::mpsc as blocking;
 use super::*;
 use crate::conf::files::NoFiles;
 use crate::conf::load::{Loaded, SourceSet, load};
+use crate::sentinel::epoch::EpochRegister;
 use crate::sentinel::id::{Epoch, RunId};
 
 /// A disk in memory that fails on demand, and can be made to wait before each save.
@@ -55,7 +56,7 @@ struct Bench {
     task: task::JoinHandle<()>,
     acks: mpsc::Receiver<Ack>,
     disk: Arc<FakeDisk>,
-    epoch: Arc<EpochRegister>,
+    epoch: EpochRegister,
     loaded: Loaded,
 }
 
@@ -65,9 +66,9 @@ impl Bench {
         *disk.text.lock().expect("not poisoned") = Some(main.clone());
         let sources = SourceSet { main, stdin: None, options: Vec::new(), cwd: PathBuf::from("/") };
         let loaded = load(&sources, RunId::from("a".repeat(40).as_str()), &NoFiles).expect("loads");
-        let (disk, epoch) = (Arc::new(disk), Arc::new(EpochRegister::default()));
+        let (disk, epoch) = (Arc::new(disk), EpochRegister::default());
         let (sender, acks) = mpsc::channel(16);
-        let (store, task) = spawn(loaded.image.clone(), disk.clone(), epoch.clone(), None, sender);
+        let (store, task) = spawn(loaded.image.clone(), disk.clone(), epoch.reader(), None, sender);
         Bench { store, task, acks, disk, epoch, loaded }
     }
 

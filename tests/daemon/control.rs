@@ -74,13 +74,13 @@ impl Rig {
         let sources = SourceSet { main: conf.into(), stdin: None, options: Vec::new(), cwd: Path::new("/").to_owned() };
         let loaded = load::load(&sources, RunId::from(&*"a".repeat(40)), &NoFiles).expect("the text is right");
         let disk = Arc::new(MemoryDisk::default());
-        let epoch =
-            Arc::new(EpochRegister::new(loaded.current_epoch, loaded.masters.iter().map(|master| master.leader_epoch)));
+        let last_votes = loaded.masters.iter().map(|master| master.leader_epoch);
+        let epoch = EpochRegister::new(loaded.current_epoch, last_votes);
         let (acked, acks) = mpsc::channel(supervisor::ACKS);
         let (requests, requested) = mpsc::channel(supervisor::REQUESTS);
         let (notice_sender, notices) = mpsc::channel(supervisor::NOTICES);
         let (stop, stops) = mpsc::channel(1);
-        let (store, store_task) = sentineld::store::spawn(loaded.image, disk.clone(), epoch.clone(), None, acked);
+        let (store, store_task) = sentineld::store::spawn(loaded.image, disk.clone(), epoch.reader(), None, acked);
         let (hub, _, feed) = pubsub::hub();
         let process = Rc::new(Process {
             clock: Clock::new(),

@@ -256,8 +256,8 @@ impl Monitor {
     /// over before that, and INFO from before the failure may be too old to choose by; stock's ticks leave it the time.
     fn replicas_are_asked(&self, env: &Env<'_>) -> bool {
         let in_time = self.odown.is_some_and(|since| env.now.mono.since(since) < INFO_PATIENCE);
-        let asked = |replica: &Box<Replica>| replica.server.infos_outstanding > 0 && replica.server.sdown.is_none();
-        in_time && self.replicas.values().any(asked)
+        let asked = |replica: &Replica| replica.server.infos_outstanding > 0 && replica.server.sdown.is_none();
+        in_time && self.replicas.values().any(|replica| asked(replica))
     }
 
     fn master_state(&self) -> MasterState {
@@ -288,8 +288,9 @@ impl Monitor {
         if !self.history.is_empty() {
             return replica.replids.iter().any(|replid| self.history.contains(replid));
         }
-        let sharing = |other: &&Box<Replica>| other.replids.iter().any(|replid| replica.replids.contains(replid));
-        self.replicas.len() == 1 || self.replicas.values().filter(sharing).count() > 1
+        let is_shared = |replid: &String| replica.replids.contains(replid);
+        let sharing = self.replicas.values().filter(|other| other.replids.iter().any(is_shared));
+        self.replicas.len() == 1 || sharing.count() > 1
     }
 
     fn select_replica(&mut self, epoch: Epoch, env: &Env<'_>, out: &mut Outbox) -> bool {

@@ -316,8 +316,8 @@ impl Monitor {
         if let (Reconf::Sent { at }, true) = (replica.reconf, follows) {
             self.set_reconf(key, Reconf::InProgress { at }, EventKind::ReconfInProgress, env, out);
         }
-        let in_progress = |replica: &Box<Replica>| matches!(replica.reconf, Reconf::InProgress { .. });
-        if self.replicas.get(key).is_some_and(in_progress) && link_up {
+        let reconf = self.replicas.get(key).map(|replica| replica.reconf);
+        if matches!(reconf, Some(Reconf::InProgress { .. })) && link_up {
             self.set_reconf(key, Reconf::Done, EventKind::ReconfDone, env, out);
         }
     }

@@ -32,7 +32,7 @@ pub struct Seat<'a> {
 
 impl<'a> Seat<'a> {
     /// The seat of a replica.
-    pub fn of((key, replica): (&'a ReplicaKey, &'a Box<Replica>)) -> Seat<'a> {
+    pub fn of(key: &'a ReplicaKey, replica: &'a Replica) -> Seat<'a> {
         Seat { server: &replica.server, replica: Some((key, replica)) }
     }
 

@@ -212,7 +212,13 @@ impl Monitor {
         }
         // Looking is cheap, and most of the time there is nothing to do.
         let waiting = |seat: &Seat<'_>| self.is_waiting(*seat, env);
-        let waiting: Vec<ServerId> = self.replicas.iter().map(Seat::of).filter(waiting).map(|seat| seat.id()).collect();
+        let waiting: Vec<ServerId> = self
+            .replicas
+            .iter()
+            .map(|(key, replica)| Seat::of(key, replica))
+            .filter(waiting)
+            .map(|seat| seat.id())
+            .collect();
         for who in waiting {
             self.keep_in_touch(&who, env, out);
             if acting {
@@ -410,13 +416,13 @@ impl Monitor {
     }
 
     fn seats(&self) -> impl Iterator<Item = Seat<'_>> {
-        std::iter::once(self.master_seat()).chain(self.replicas.iter().map(Seat::of))
+        std::iter::once(self.master_seat()).chain(self.replicas.iter().map(|(key, replica)| Seat::of(key, replica)))
     }
 
     fn seat(&self, who: &ServerId) -> Option<Seat<'_>> {
         match who {
             ServerId::Master => Some(self.master_seat()),
-            ServerId::Replica(key) => self.replicas.get_key_value(key).map(Seat::of),
+            ServerId::Replica(key) => self.replicas.get_key_value(key).map(|(key, replica)| Seat::of(key, replica)),
         }
     }
 

@@ -13,9 +13,12 @@ const LIMIT_US: u64 = 10 * SECOND + 5 * SECOND;
 /// TILT may last for its whole period, after a stall that caused it.
 const TILT_US: u64 = 45 * SECOND;
 
-/// When a replica has to be done, and when it was first seen not to be, by node, master and name.
+/// When a replica has to be done, and when it was first seen not to be.
+type Due = (u64, Option<u64>);
+
+/// Replicas on their way, by node, master and name.
 #[derive(Debug, Default)]
-pub struct ReconfSentEnds(BTreeMap<(usize, usize), BTreeMap<String, (u64, Option<u64>)>>);
+pub struct ReconfSentEnds(BTreeMap<(usize, usize), BTreeMap<String, Due>>);
 
 impl Checker for ReconfSentEnds {
     fn rule(&self) -> &'static str {
