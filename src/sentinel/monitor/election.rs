@@ -146,22 +146,20 @@ impl Monitor {
         rank * (CANDIDATE_SPACING + round_trip.min(MAX_DESYNC)) + empty_handed
     }
 
-    /// The peers within reach whose turn is before ours.
+    /// The peers within reach whose turn is before ours. In stock's elections nobody's is.
     fn first_in_turn(&self, env: &Env<'_>) -> impl Iterator<Item = &RunId> {
         // The epoch of this master's address is the same for all. The current epoch is not: where many masters fail
         // together, every attempt for one of them moves it.
         let epoch = self.config_epoch.to_string();
         let place = move |id: &RunId| fnv1a(&[self.spec.name.as_str(), &epoch, id.as_str()]);
         let mine = place(&env.node.myid);
-        let reachable = self.sentinels.iter().filter(|(_, sentinel)| sentinel.is_reachable());
+        let in_turns = !self.elects_as_stock(env);
+        let reachable = self.sentinels.iter().filter(move |(_, sentinel)| in_turns && sentinel.is_reachable());
         reachable.map(|(id, _)| id).filter(move |id| place(id) < mine)
     }
 
     /// Until when those whose turn is before ours are waited for: they owe us an answer, and may just be at work.
     fn awaited_until(&self, env: &Env<'_>) -> Millis {
-        if self.elects_as_stock(env) {
-            return Millis::default();
-        }
         let owing = self.first_in_turn(env).filter_map(|id| self.sentinels.get(id)?.opinion.owing_since());
         owing.map(|since| since + TURN_PATIENCE).max().unwrap_or_default()
     }
