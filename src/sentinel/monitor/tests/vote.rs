@@ -1,6 +1,7 @@
 //! Votes given and asked for.
 
 use super::*;
+use crate::sentinel::policy::Election;
 
 /// failover.md 134, I5: an own vote that is not on disk elects nobody.
 #[test]
@@ -37,6 +38,28 @@ fn grants_one_vote_per_epoch_and_only_from_disk() {
     assert_eq!(bench.events(), Vec::<String>::new());
     let restarted = Bench::with(|record, _| *record = bench.monitor.record());
     assert_eq!(restarted.monitor.ledger.vote(), (None, Epoch(3)));
+}
+
+/// beyond.md B5: attempts for other masters have moved the current epoch past the one that is asked in. With stock's
+/// elections that costs the vote.
+#[test]
+fn attempts_for_other_masters_take_no_vote_away() {
+    let mut bench = Bench::with_peers();
+    bench.epoch.observe(Epoch(9));
+    bench.ask_for_vote(PEER_A, 3);
+    assert_eq!(bench.answers(), [vote_answer(false, Some(PEER_A), 3)]);
+    bench.ask_for_vote(PEER_B, 3);
+    assert_eq!(bench.answers()[1], vote_answer(false, Some(PEER_A), 3));
+
+    // Another master of ours was at this address, and somebody has our vote about it.
+    bench.epoch.note_vote(Epoch(5), &Addr::new("127.0.0.1", 6379), &RunId::from(PEER_A));
+    bench.ask_for_vote(PEER_B, 5);
+    assert_eq!(bench.answers()[2], vote_answer(false, Some(PEER_A), 3));
+
+    let mut stock = Bench::with(|_, node| node.policies.defaults.election = Election::Stock);
+    stock.epoch.observe(Epoch(9));
+    stock.ask_for_vote(PEER_A, 3);
+    assert_eq!(stock.answers(), [vote_answer(false, None, 0)]);
 }
 
 /// failover.md 128, R9
