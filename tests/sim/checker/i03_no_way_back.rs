@@ -54,7 +54,9 @@ impl Checker for NoWayBack {
                 self.memory_current.insert(*node, image.epoch);
                 self.memory.retain(|(owner, _), _| owner != node);
                 let seen = self.image(*node, image);
-                self.removed.retain(|(owner, _)| owner != node);
+                // A removal that did not come to disk has not been.
+                let is_there = |name: &String| image.records.iter().any(|(known, _)| known.as_str() == name);
+                self.removed.retain(|(owner, name)| owner != node || !is_there(name));
                 seen
             }
             Observation::Removed { node, master } => {
