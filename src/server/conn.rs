@@ -196,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let counters = &self.session.context.counters;
         let limits = &self.session.context.limits;
         let held = self.held.as_ref().map(|(_, until)| *until);
-        let idle = if held.is_some() { None } else { self.session.idle_limit() };
+        let end = held.or_else(|| self.session.idle_limit().map(|idle| Instant::now() + idle));
         tokio::select! {
             moved = poll_fn(|cx| exchange(&mut self.stream, &mut self.input, &mut self.output, cx)) => match moved? {
                 Moved::Read(0) => return Ok(Break(())),
@@ -210,8 +210,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Moved::Wrote(n) => counters.write(n),
             },
             () = self.session.client.woken() => {}
-            () = sleep(idle), if idle.is_some() => return Ok(Break(())),
-            () = tokio::time::sleep_until(held.unwrap_or_else(Instant::now)), if held.is_some() => {}
+            () = sleep_until(end), if end.is_some() => if held.is_none() {
+                return Ok(Break(()));
+            }
         }
         Ok(Continue(()))
     }
@@ -241,9 +242,10 @@ impl Session {
     }
 }
 
-async fn sleep(idle: Option<Duration>) {
-    if let Some(idle) = idle {
-        tokio::time::sleep(idle).await;
+/// On the heap, since most connections wait without an end.
+async fn sleep_until(end: Option<Instant>) {
+    if let Some(end) = end {
+        Box::pin(tokio::time::sleep_until(end)).await;
     }
 }
 

@@ -4,7 +4,7 @@
 //! in that order and gives each to the outboxes of those who want it ([`Feed`]); it waits for no subscriber. An event
 //! is encoded once for each form in which it is wanted, and shared.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -104,14 +104,21 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Hub {
-    /// Subscribes a client; events distributed from now on are delivered.
-    pub fn subscribe(&self, kind: Kind, name: &Bytes, client: &Arc<Client>) {
+    /// Subscribes a client; events distributed from now on are delivered. Returns the name as all its subscribers share it,
+    /// which does not keep the buffer alive in which it arrived.
+    pub fn subscribe(&self, kind: Kind, name: &Bytes, client: &Arc<Client>) -> Bytes {
         let mut subscriptions = lock(&self.subscriptions);
+        let known = match kind {
+            Kind::Channel => subscriptions.channels.get_key_value(name).map(|(name, _)| name.clone()),
+            Kind::Pattern => subscriptions.patterns.get_key_value(name).map(|(name, _)| name.clone()),
+        };
+        let name = known.unwrap_or_else(|| Bytes::copy_from_slice(name));
         let subscribers = match kind {
             Kind::Channel => subscriptions.channels.entry(name.clone()).or_default(),
             Kind::Pattern => subscriptions.patterns.entry(name.clone()).or_default(),
         };
         subscribers.insert(client.id, client.clone());
+        name
     }
 
     /// Ends a subscription, if there is one.
@@ -232,8 +239,70 @@ impl Feed {
 /// Channels and patterns of one client, for its acknowledgements and its end.
 #[derive(Debug, Default)]
 pub struct OwnSubscriptions {
-    channels: std::collections::BTreeSet<Bytes>,
-    patterns: std::collections::BTreeSet<Bytes>,
+    channels: Names,
+    patterns: Names,
+}
+
+/// Names without doubles. Most connections have one or two, for which a set takes far more room than they need.
+#[derive(Debug)]
+enum Names {
+    Few(Vec<Bytes>),
+    Many(BTreeSet<Bytes>),
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Names::Few(Vec::new())
+    }
+}
+
+impl Names {
+    /// The most that are looked through one by one.
+    const FEW: usize = 8;
+
+    fn len(&self) -> usize {
+        match self {
+            Names::Few(names) => names.len(),
+            Names::Many(names) => names.len(),
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        let (few, many) = match self {
+            Names::Few(names) => (Some(names), None),
+            Names::Many(names) => (None, Some(names)),
+        };
+        few.into_iter().flatten().chain(many.into_iter().flatten())
+    }
+
+    /// False if it is there already.
+    fn insert(&mut self, name: Bytes) -> bool {
+        match self {
+            Names::Few(names) if names.contains(&name) => false,
+            Names::Few(names) if names.len() < Names::FEW => {
+                names.reserve_exact(1);
+                names.push(name);
+                true
+            }
+            Names::Few(names) => {
+                *self = Names::Many(names.drain(..).chain([name]).collect());
+                true
+            }
+            Names::Many(names) => names.insert(name),
+        }
+    }
+
+    /// False if it is not there.
+    fn remove(&mut self, name: &Bytes) -> bool {
+        match self {
+            Names::Few(names) => {
+                let before = names.len();
+                names.retain(|known| known != name);
+                names.len() < before
+            }
+            Names::Many(names) => names.remove(name),
+        }
+    }
 }
 
 impl OwnSubscriptions {
@@ -246,11 +315,8 @@ impl OwnSubscriptions {
     pub fn subscribe(&mut self, kind: Kind, names: &[Bytes], hub: &Hub, client: &Arc<Client>) -> Value {
         let mut acks = Vec::with_capacity(names.len());
         for name in names {
-            // A copy: the name must not keep the buffer alive in which it arrived.
-            let name = Bytes::copy_from_slice(name);
-            if self.set(kind).insert(name.clone()) {
-                hub.subscribe(kind, &name, client);
-            }
+            let name = hub.subscribe(kind, name, client);
+            self.set(kind).insert(name.clone());
             let verb = match kind {
                 Kind::Channel => "subscribe",
                 Kind::Pattern => "psubscribe",
@@ -285,8 +351,8 @@ impl OwnSubscriptions {
     /// Ends every subscription of a connection that ends.
     pub fn clear(&mut self, hub: &Hub, client: &Client) {
         for kind in [Kind::Channel, Kind::Pattern] {
-            for name in std::mem::take(self.set(kind)) {
-                hub.unsubscribe(kind, &name, client.id);
+            for name in std::mem::take(self.set(kind)).iter() {
+                hub.unsubscribe(kind, name, client.id);
             }
         }
         self.show(client);
@@ -298,7 +364,7 @@ impl OwnSubscriptions {
         channels && self.patterns.iter().all(|name| is_allowed(Kind::Pattern, name))
     }
 
-    fn set(&mut self, kind: Kind) -> &mut std::collections::BTreeSet<Bytes> {
+    fn set(&mut self, kind: Kind) -> &mut Names {
         match kind {
             Kind::Channel => &mut self.channels,
             Kind::Pattern => &mut self.patterns,
