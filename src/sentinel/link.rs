@@ -270,6 +270,11 @@ impl Link {
         })
     }
 
+    /// Whether a PING waits for its answer.
+    pub fn is_pinging(&self) -> bool {
+        self.health.ping_pending_since.is_some()
+    }
+
     /// Notes a PING sent. The down clock starts at the first one that is not answered.
     pub fn pinged(&mut self, now: Millis) {
         self.last_ping = Some(now);

@@ -8,6 +8,7 @@
 
 pub mod addr;
 pub mod ages;
+pub mod beat;
 pub mod command;
 pub mod epoch;
 pub mod event;

@@ -15,7 +15,7 @@ use crate::support::cluster::{Cluster, Plan};
 use crate::support::process::KilledAtEnd;
 use crate::support::resp::Value;
 use crate::support::sentinel::{Sentinel, Watch};
-use crate::support::wait::{seconds, wait_for, wait_until};
+use crate::support::wait::{find_within, seconds, wait_for, wait_until};
 use crate::support::{Kind, ports};
 
 /// Writes its arguments as one line of `calls` in the current directory, each in brackets.
@@ -52,7 +52,7 @@ fn hear_of_a_failover(kind: Kind) {
     for (place, sentinel) in cluster.sentinels.iter().enumerate() {
         let part = if place == 0 { "leader" } else { "observer" };
         let switch = format!("[mymaster][{part}][start][127.0.0.1][{old}][127.0.0.1][{new}]");
-        let told = |lines: &[String]| {
+        let expected = || {
             let warning = |name: &str| EventKind::ALL.iter().any(|k| k.name() == name && k.level() == Level::Warning);
             let seen = sentinel.events.all();
             let seen = seen.iter().filter(|seen| warning(&seen.name));
@@ -62,16 +62,20 @@ fn hear_of_a_failover(kind: Kind) {
                 .push(format!("[+monitor][master mymaster 127.0.0.1 {old} quorum {}]", if place == 0 { 2 } else { 4 }));
             expected.push(switch.clone());
             expected.sort();
-            expected == lines
+            expected
         };
         // More may happen while the scripts run.
         let mut lines = Vec::new();
-        let settled = || {
+        let settled = find_within(seconds(10), || {
             lines = calls(sentinel.folder());
             lines.sort();
-            told(&lines)
-        };
-        wait_until(seconds(10), "each warning has run the script, and nothing else has", settled);
+            (lines == expected()).then_some(())
+        });
+        assert!(
+            settled.is_some(),
+            "each warning runs the script once, and nothing else does: {lines:#?}, not {:#?}",
+            expected()
+        );
         assert!(lines.iter().any(|line| line.starts_with("[+switch-master]")), "{lines:#?}");
     }
 }
@@ -313,11 +317,13 @@ impl Alone {
     }
 }
 
-/// An executable shell script.
+/// An executable shell script. Another process makes it: a child that another test starts while this one writes would hold
+/// the file open for writing until it runs its own program, and what is open for writing cannot be run.
 fn script(folder: &Path, name: &str, body: &str) -> PathBuf {
-    let path = folder.join(name);
-    fs::write(&path, format!("#!/bin/sh\n{body}")).expect("the test folder is writable");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("our own file");
+    let (text, path) = (folder.join(format!("{name}.text")), folder.join(name));
+    fs::write(&text, format!("#!/bin/sh\n{body}")).expect("the test folder is writable");
+    let made = Command::new("install").args(["-m", "755"]).args([&text, &path]).status();
+    assert!(made.expect("coreutils are here").success());
     path
 }
 

@@ -7,13 +7,21 @@ const STEP: Duration = Duration::from_millis(10);
 
 /// The first value that `look` finds. Panics with `what` when `limit` has passed.
 #[track_caller]
-pub(crate) fn wait_for<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(limit: Duration, what: &str, look: impl FnMut() -> Option<T>) -> T {
+    let found = find_within(limit, look);
+    found.unwrap_or_else(|| panic!("not within {} ms: {what}", limit.as_millis()))
+}
+
+/// The first value that `look` finds, if it finds one in time.
+pub(crate) fn find_within<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     loop {
-        if let Some(found) = look() {
+        if let found @ Some(_) = look() {
             return found;
         }
-        assert!(start.elapsed() < limit, "not within {} ms: {what}", limit.as_millis());
+        if start.elapsed() >= limit {
+            return None;
+        }
         std::thread::sleep(STEP);
     }
 }

@@ -7,6 +7,7 @@ use super::Monitor;
 use super::instance::{HelloPace, Sentinel, ServerId};
 use crate::sentinel::Env;
 use crate::sentinel::addr::Addr;
+use crate::sentinel::beat::Beat;
 use crate::sentinel::command::Command;
 use crate::sentinel::event::{EventKind, Level};
 use crate::sentinel::id::{Epoch, MasterName, RunId};
@@ -234,10 +235,11 @@ impl Monitor {
 
 impl HelloPace {
     /// A PUBLISH was answered: an error means that it has not been published.
-    pub(super) fn answered(&mut self, value: &Reply, env: &Env<'_>) {
+    pub(super) fn answered(&mut self, value: &Reply, beat: Beat, env: &Env<'_>) {
         self.outstanding = self.outstanding.saturating_sub(1);
+        let (now, period) = (env.now.mono, env.node.periods.publish);
         let refused = matches!(value, Reply::Error(_));
-        self.due = env.now.mono + if refused { RETRY_PERIOD } else { env.node.periods.publish };
+        self.due = if refused { now + RETRY_PERIOD } else { beat.until(now + period, period) };
     }
 }
 

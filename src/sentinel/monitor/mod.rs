@@ -30,6 +30,7 @@ use rand::rngs::StdRng;
 
 use super::Env;
 use super::addr::Addr;
+use super::beat::Beat;
 use super::event::{Event, EventKind, Level};
 use super::id::{Epoch, ReplyToken, Rev, RunId};
 use super::io::{Input, Outbox, Output, Tag};
@@ -68,6 +69,7 @@ pub struct Monitor {
     history: BTreeSet<String>,
     names: Names,
     rng: StdRng,
+    beat: Beat,
     last_link: u64,
     rev: Rev,
     durable: Rev,
@@ -84,7 +86,7 @@ pub struct Monitor {
 const MAX_SLEEP: u64 = 1_000;
 
 impl Monitor {
-    /// A monitor for a loaded or new master. `seed` feeds its jitter.
+    /// A monitor for a loaded or new master. `seed` feeds its jitter and its beat.
     pub fn new(record: MasterRecord, seed: u64, env: &Env<'_>) -> Monitor {
         let now = env.now.mono;
         let MasterRecord { spec, addr, config_epoch, leader_epoch, replicas, sentinels } = record;
@@ -104,6 +106,7 @@ impl Monitor {
             history: BTreeSet::new(),
             names: Names::default(),
             rng: StdRng::seed_from_u64(seed),
+            beat: Beat::new(seed),
             last_link: 0,
             rev: Rev(0),
             durable: Rev(0),
@@ -181,7 +184,7 @@ impl Monitor {
             Input::PeerReply { peer, tag: Tag::Ask, value } => self.on_opinion(&peer, &value, env, out),
             Input::PeerReply { peer, tag: Tag::Publish, value } => {
                 if let Some(sentinel) = self.sentinels.get_mut(&peer) {
-                    sentinel.hello.answered(&value, env);
+                    sentinel.hello.answered(&value, self.beat, env);
                 }
             }
             Input::Tick | Input::PeerReply { .. } => {}
