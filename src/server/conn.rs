@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::Context;
 use super::client::describe;
 use super::clients::Client;
+use super::owed::Owed;
 use super::session::{Ending, Session, Step};
 use super::write::{self, Errand};
 use crate::resp::reply::Value;
@@ -48,6 +49,7 @@ where
         input: BytesMut::new(),
         output: BytesMut::new(),
         held: None,
+        owed: Owed::default(),
         counted: 0,
     };
     // An error of the socket ends the connection like an end of file; nobody is left to be told.
@@ -62,6 +64,8 @@ struct Connection<S> {
     output: BytesMut,
     /// A request that waits for the end of a pause, and when that is.
     held: Option<(Vec<Bytes>, Instant)>,
+    /// Replies that wait for a vote.
+    owed: Owed,
     /// Bytes of output that count towards its limit, as noted last.
     counted: usize,
 }
@@ -85,6 +89,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn serve(&mut self) -> io::Result<()> {
         loop {
             self.execute_ready().await;
+            if self.session.ending.is_some() {
+                self.settle().await;
+            }
             self.limit_output();
             if self.session.client.is_cut_off() {
                 self.log_overflow();
@@ -109,6 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         while self.output.len() < HIGH_WATER
             && self.session.ending.is_none()
             && self.held.is_none()
+            && self.owed.has_room()
             && !self.input.is_empty()
         {
             match self.scanner.next(&mut self.input, self.session.trust()) {
@@ -148,7 +156,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn execute(&mut self, words: Vec<Bytes>) {
         match self.session.execute(&words) {
-            Step::Reply(reply) => self.reply(&reply),
+            Step::Reply(reply) => {
+                // Who has just subscribed is sent events, which would overtake what is owed.
+                if self.session.subscriptions.count() > 0 {
+                    self.settle().await;
+                }
+                self.reply(&reply);
+            }
+            Step::Ask(Errand::Vote(ballot)) if self.session.subscriptions.count() == 0 && self.session.wants(&Value::OK) => {
+                self.owed.push_vote(Box::pin(write::request_vote(&self.session.context, ballot)).await);
+            }
             // Rare and large: kept out of the size of an idle connection's task.
             Step::Ask(errand) => Box::pin(self.ask(errand)).await,
             Step::Hold(ms) => {
@@ -162,6 +179,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Has an errand run. Events that were published before its answer go before the reply.
     async fn ask(&mut self, errand: Errand) {
+        // A peer's hellos are not waited for, and come between its requests for votes.
+        if !matches!(errand, Errand::Hello(_) | Errand::Reply(_)) {
+            self.settle().await;
+        }
         let outcome = write::run(errand, &self.session.context, self.session.client.id).await;
         if self.session.subscriptions.count() > 0
             && let Some(after_event) = outcome.after_event
@@ -179,8 +200,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if matches!(reply, Value::Error(_)) {
             self.session.context.counters.error();
         }
-        if self.session.wants(reply) {
+        if !self.session.wants(reply) {
+            return;
+        }
+        if self.owed.is_empty() {
             reply.write(self.session.protocol, &mut self.output);
+        } else {
+            self.owed.push(reply, self.session.protocol);
+        }
+    }
+
+    /// Waits for every reply that is owed.
+    async fn settle(&mut self) {
+        while !self.owed.is_empty() {
+            Box::pin(self.owed.settled(self.session.protocol)).await;
+            self.owed.take_settled(self.session.protocol, &mut self.output);
         }
     }
 
@@ -210,10 +244,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Moved::Wrote(n) => counters.write(n),
             },
             () = self.session.client.woken() => {}
+            () = self.owed.settled(self.session.protocol), if !self.owed.is_empty() => {}
             () = sleep_until(end), if end.is_some() => if held.is_none() {
                 return Ok(Break(()));
             }
         }
+        self.owed.take_settled(self.session.protocol, &mut self.output);
         Ok(Continue(()))
     }
 

@@ -41,8 +41,8 @@ pub(crate) enum Errand {
     Admin { master: MasterName, request: AdminRequest, refusal: Option<Value> },
     /// Several monitors, to reset their masters. The reply is how many there were.
     Reset(Vec<MasterName>),
-    /// The monitor of the master at this address, for a vote.
-    Vote { master: MasterName, addr: Addr, epoch: Epoch, candidate: RunId },
+    /// The monitor of the master at an address, for a vote.
+    Vote(Ballot),
     /// Whoever monitors the master that this host name means, for a vote or, without a candidate, for its opinion.
     AskedByName { host: String, port: u16, epoch: Epoch, candidate: Option<RunId> },
     /// The monitor of the master that a hello speaks of, to take it. No answer is waited for.
@@ -57,6 +57,15 @@ pub(crate) enum Errand {
     LoadUsers,
     /// The ACL file, to take the users.
     SaveUsers,
+}
+
+/// What a peer asks for: a vote for `candidate`, in `epoch`, about the master that it knows at `addr`.
+#[derive(Debug)]
+pub(crate) struct Ballot {
+    master: MasterName,
+    addr: Addr,
+    epoch: Epoch,
+    candidate: RunId,
 }
 
 /// What came of an errand.
@@ -112,14 +121,14 @@ pub(crate) async fn run(errand: Errand, context: &Context, asker: u64) -> Outcom
             },
         },
         Errand::Reset(masters) => reset_all(context, masters).await,
-        Errand::Vote { master, addr, epoch, candidate } => ask_vote(context, &master, addr, epoch, candidate).await,
+        Errand::Vote(ballot) => ask_vote(context, ballot).await,
         Errand::AskedByName { host, port, epoch, candidate } => {
             let Some(addr) = resolve(&host, port).await else { return Outcome::plain(opinion(false, "*", 0)) };
             let meant = addr.ip.map_or_else(String::new, |ip| ip.to_string());
             let master = context.reader.book.borrow().master_at(&(meant, port)).cloned();
             match (master, candidate) {
                 (None, _) => Outcome::plain(opinion(false, "*", 0)),
-                (Some(master), Some(candidate)) => ask_vote(context, &master, addr, epoch, candidate).await,
+                (Some(master), Some(candidate)) => ask_vote(context, Ballot { master, addr, epoch, candidate }).await,
                 (Some(master), None) => {
                     let view = context.reader.directory.borrow().get(&master).map(|entry| entry.view.borrow().clone());
                     Outcome::plain(looks_down(view.as_deref(), context.tilt.is_on()))
@@ -146,14 +155,29 @@ pub(crate) async fn run(errand: Errand, context: &Context, asker: u64) -> Outcom
     }
 }
 
-async fn ask_vote(context: &Context, master: &MasterName, addr: Addr, epoch: Epoch, candidate: RunId) -> Outcome {
-    let (reply, answer) = oneshot::channel();
-    let vote = MonitorMessage::Vote { addr, epoch, candidate, reply };
-    match send(context, master, vote, answer).await {
+async fn ask_vote(context: &Context, ballot: Ballot) -> Outcome {
+    match request_vote(context, ballot).await.await.ok() {
         Some(answered) => Outcome::of(&answered),
-        // Removed meanwhile: an unknown address.
-        None => Outcome::plain(opinion(false, "*", 0)),
+        None => Outcome::plain(vote_reply(None)),
     }
+}
+
+/// Puts a request for a vote where it will be answered, once the vote is on disk; waits only for room there. Without an
+/// answer the master is gone.
+pub(crate) async fn request_vote(context: &Context, ballot: Ballot) -> oneshot::Receiver<Answered> {
+    let Ballot { master, addr, epoch, candidate } = ballot;
+    let (reply, answer) = oneshot::channel();
+    let mailbox = context.reader.directory.borrow().get(&master).map(|entry| entry.mailbox.clone());
+    if let Some(mailbox) = mailbox {
+        // A monitor that ends drops the request, and with it `reply`.
+        let _ = mailbox.send(MonitorMessage::Vote { addr, epoch, candidate, reply }).await;
+    }
+    answer
+}
+
+/// The reply to a request for a vote. A master removed meanwhile is an unknown address.
+pub(crate) fn vote_reply(answered: Option<&Answered>) -> Value {
+    answered.map_or_else(|| opinion(false, "*", 0), |answered| reply_of(&answered.answer))
 }
 
 fn looks_down(view: Option<&MasterView>, tilt: bool) -> Value {
@@ -287,7 +311,9 @@ pub(crate) fn is_master_down(snapshots: &mut Snapshots, words: &[Bytes]) -> Erra
     let spelt = host.parse::<IpAddr>().map_or_else(|_| host.to_ascii_lowercase(), |ip| ip.to_string());
     let known = snapshots.book().master_at(&(spelt, port)).cloned();
     match (known, candidate) {
-        (Some(master), Some(candidate)) => Errand::Vote { master, addr: Addr::new(host, port), epoch, candidate },
+        (Some(master), Some(candidate)) => {
+            Errand::Vote(Ballot { master, addr: Addr::new(host, port), epoch, candidate })
+        }
         (Some(master), None) => {
             let tilt = snapshots.context.tilt.is_on();
             Errand::Reply(looks_down(snapshots.view(master.as_str().as_bytes()).as_deref(), tilt))

@@ -133,7 +133,8 @@ impl Monitor {
         let opinion = &sentinel.opinion;
         let Some(asked_at) = opinion.asked_at else { return Some(now) };
         let age = asked_at.since(sdown);
-        let eager = !opinion.master_down && age < EAGER_ASK_SPAN;
+        // Where many masters fail together, answers take their time, and asking meanwhile would make it longer.
+        let eager = !opinion.master_down && age < EAGER_ASK_SPAN && opinion.owing_since().is_none();
         let spacing = if eager { age.clamp(*EAGER_ASK_PERIOD.start(), *EAGER_ASK_PERIOD.end()) } else { u64::MAX };
         Some(asked_at + spacing.min(env.node.periods.ask))
     }

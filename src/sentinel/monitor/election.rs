@@ -1,5 +1,7 @@
 //! Elections: when to run for leader, whom to vote for, who has won, and how long to wait after a defeat.
 
+use std::collections::BTreeSet;
+
 use rand::RngExt;
 
 use super::Monitor;
@@ -25,13 +27,32 @@ enum Hold {
     Leader(RunId),
 }
 
+/// When we start, if nobody asks for our vote before.
+#[derive(Clone, Copy, Debug)]
+struct Candidacy {
+    at: Millis,
+    /// How many come before us.
+    rank: u64,
+    /// The current epoch when we found ODOWN.
+    epoch: Epoch,
+}
+
+impl Candidacy {
+    /// Every attempt since then, for whatever master, has moved the current epoch, and all of them share one process and
+    /// one disk here and there: the turn of each candidate lasts longer by that much.
+    fn due(self, current: Epoch) -> Millis {
+        let crowd = current.0.saturating_sub(self.epoch.0);
+        self.at + crowd.saturating_mul(self.rank * CROWD_SPACING).min(MAX_CROWD_DELAY)
+    }
+}
+
 /// When the next attempt may start. The default is: at once.
 #[derive(Clone, Debug, Default)]
 pub struct Pace {
     hold: Option<(Millis, Hold)>,
     attempts_in_vain: u32,
-    /// When we start, having found ODOWN: see `Monitor::start_delay`.
-    candidacy: Option<Millis>,
+    /// Our place among those who may start, having found ODOWN.
+    candidacy: Option<Candidacy>,
     delay_logged: bool,
     /// A save that failed, while no later one has worked. Who cannot save cannot win, and asking all the same would
     /// bind the votes of those who can.
@@ -73,6 +94,13 @@ const MAX_DESYNC: u64 = 1_000;
 /// Candidates start one after the other, this far apart plus a round trip, ms: the first has the votes before the
 /// second asks. The round trip is the longest of the last PING and the last question about this master.
 const CANDIDATE_SPACING: u64 = 20;
+/// So much longer a turn lasts for each attempt that has begun meanwhile, ms.
+const CROWD_SPACING: u64 = 3;
+/// The longest that a candidate waits for that, ms.
+const MAX_CROWD_DELAY: u64 = 2_000;
+/// How long a candidate is given that may have won an election which we have not, ms: to promote a replica and to say so.
+/// Between this and [`MAX_DESYNC`] more.
+const RIVAL_PATIENCE: u64 = 2_000;
 /// How long an answer of somebody whose turn is before ours is waited for, ms. While many masters fail together answers
 /// take longer than any spacing foresees.
 const TURN_PATIENCE: u64 = 500;
@@ -99,7 +127,8 @@ impl Monitor {
     pub(super) fn start_at(&self, env: &Env<'_>) -> Option<Millis> {
         self.may_start().then(|| {
             let held = self.hold_until(env).unwrap_or_default();
-            self.failover.pace.candidacy.unwrap_or(env.now.mono).max(held).max(self.awaited_until(env))
+            let due = self.failover.pace.candidacy.map(|candidacy| candidacy.due(env.epoch.current()));
+            due.unwrap_or(env.now.mono).max(held).max(self.awaited_until(env))
         })
     }
 
@@ -120,7 +149,9 @@ impl Monitor {
             return;
         }
         if self.failover.pace.candidacy.is_none() {
-            self.failover.pace.candidacy = Some(now + self.start_delay(env));
+            let rank = self.first_in_turn(env).count() as u64;
+            let at = now + self.start_delay(rank, env);
+            self.failover.pace.candidacy = Some(Candidacy { at, rank, epoch: env.epoch.current() });
             // By its answer each says that it has had its turn.
             for id in self.first_in_turn(env).cloned().collect::<Vec<_>>() {
                 self.sentinels.entry(id).and_modify(|sentinel| sentinel.opinion.asked_at = None);
@@ -134,11 +165,10 @@ impl Monitor {
     /// How long to let others go first. Sentinels that see ODOWN in the same instant would each vote for themselves
     /// and nobody would win; so they queue, in an order that differs from failover to failover. Starting later is always
     /// safe, and who has voted meanwhile does not start.
-    fn start_delay(&self, env: &Env<'_>) -> u64 {
+    fn start_delay(&self, rank: u64, env: &Env<'_>) -> u64 {
         if self.elects_as_stock(env) {
             return 0;
         }
-        let rank = self.first_in_turn(env).count() as u64;
         let reachable = || self.sentinels.iter().filter(|(_, sentinel)| sentinel.is_reachable());
         let round_trip = |sentinel: &Sentinel| sentinel.health.round_trip.max(sentinel.opinion.round_trip);
         let round_trip = reachable().map(|(_, sentinel)| round_trip(sentinel)).max().unwrap_or(0);
@@ -272,7 +302,7 @@ impl Monitor {
         if self.elects_as_stock(env) && now <= until {
             return false;
         }
-        let rival = tally.rival(me);
+        let rival = self.rival(epoch, me);
         self.abort(EventKind::AbortNotElected, env, out);
         if !self.elects_as_stock(env) {
             self.hold_after_lost_election(rival, env);
@@ -280,10 +310,18 @@ impl Monitor {
         true
     }
 
+    /// Who else has won an election about this master, in this epoch or a later one, or may yet win it.
+    fn rival(&self, epoch: Epoch, me: &RunId) -> Option<Rival> {
+        let later = self.sentinels.values().map(|sentinel| sentinel.opinion.leader_epoch).filter(|later| *later > epoch);
+        let epochs: BTreeSet<Epoch> = later.chain([epoch]).collect();
+        let rivals: Vec<Rival> = epochs.into_iter().rev().filter_map(|epoch| self.tally(epoch).rival(me)).collect();
+        let elected = rivals.iter().find(|rival| matches!(rival, Rival::Elected(_)));
+        elected.or(rivals.first()).cloned()
+    }
+
     /// After an election that we did not win: whoever won or may yet win is let work; if nobody can, we try again soon.
     fn hold_after_lost_election(&mut self, rival: Option<Rival>, env: &Env<'_>) {
         let now = env.now.mono;
-        let timeout = env.node.periods.election_timeout.min(self.spec.failover_timeout);
         let voted_for = match self.ledger.vote() {
             (Some(leader), _) if *leader != env.node.myid => Some(leader.clone()),
             _ => None,
@@ -291,7 +329,8 @@ impl Monitor {
         match rival {
             Some(Rival::Elected(leader)) => self.failover.pace.hold(now, Hold::Leader(leader)),
             Some(Rival::Possible(_)) => {
-                let until = now + timeout + self.rng.random_range(0..MAX_DESYNC);
+                let patience = RIVAL_PATIENCE + self.rng.random_range(0..MAX_DESYNC);
+                let until = now + patience.min(env.node.periods.election_timeout.min(self.spec.failover_timeout));
                 self.failover.pace.hold(now, Hold::Retry { until });
             }
             None => match voted_for {

@@ -272,8 +272,8 @@ impl Monitor {
         earliest.max(now + 1)
     }
 
-    /// Whether a tick now would hold somebody's silence against it: with SDOWN, or by giving a connection up. Then everything
-    /// that has arrived should have been read before.
+    /// Whether a tick now would hold somebody's silence against it: with SDOWN, by giving a connection up, or by standing for
+    /// leader where another may have asked for our vote. Then everything that has arrived should have been read before.
     pub fn is_about_to_judge(&self, env: &Env<'_>) -> bool {
         let now = env.now.mono;
         let is_silent = |server: &Server| {
@@ -287,7 +287,7 @@ impl Monitor {
             sentinel.ages.refresh(&mut health);
             sentinel.sdown.is_none() && is_due(health.down_at(self.spec.down_after), now)
         };
-        self.servers().any(is_silent) || self.sentinels.values().any(|sentinel| is_gone(sentinel))
+        is_due(self.start_at(env), now) || self.servers().any(is_silent) || self.sentinels.values().any(|sentinel| is_gone(sentinel))
     }
 
     /// Whether there is something to do for this server: it is due for something, or seems to be down, or no longer to
