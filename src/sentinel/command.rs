@@ -25,6 +25,8 @@ pub enum Command {
     Ping,
     /// `INFO`
     Info,
+    /// `INFO server replication keyspace`: all that is looked at. Several sections are taken from 7.0 on.
+    InfoSections,
     /// `SUBSCRIBE __sentinel__:hello`
     SubscribeHello,
     /// `PUBLISH __sentinel__:hello payload`
@@ -87,6 +89,7 @@ impl Command {
             Command::ClientSetname(name) => text(&["CLIENT", "SETNAME", name]),
             Command::Ping => text(&["PING"]),
             Command::Info => text(&["INFO"]),
+            Command::InfoSections => text(&["INFO", "server", "replication", "keyspace"]),
             Command::SubscribeHello => text(&["SUBSCRIBE", HELLO_CHANNEL]),
             Command::PublishHello(payload) => text(&["PUBLISH", HELLO_CHANNEL, payload]),
             Command::Multi => text(&["MULTI"]),

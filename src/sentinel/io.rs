@@ -40,6 +40,8 @@ pub enum Tag {
     Ping,
     /// An INFO.
     Info,
+    /// An INFO in full, for who wants to see it.
+    WholeInfo,
     /// A published hello.
     Publish,
     /// A question to a peer, asked in this epoch for the record only.
@@ -245,6 +247,8 @@ pub enum AdminRequest {
     Set(Vec<SetOption>),
     /// `SENTINEL FAILOVER`.
     Failover,
+    /// `SENTINEL INFO-CACHE`: see that the published INFO is the whole of it. `Ok` when it is, or cannot be had.
+    WholeInfo,
     /// `SENTINEL RESET` of this master. `Ok` at once; nothing is saved, as in stock.
     Reset,
 }

@@ -193,7 +193,7 @@ pub(super) static TABLE: &[Entry] = &[
         "Tells whether a failover could be agreed on and authorised."
     ),
     sentinel!("myid", 2, "6.2.0", Read(read::myid), "Tells the id of this Sentinel."),
-    sentinel!("info-cache", -3, "3.2.0", Read(read::info_cache), "Tells the last INFO of masters and their replicas."),
+    sentinel!("info-cache", -3, "3.2.0", Ask(write::info_cache), "Tells the last INFO of masters and their replicas."),
     sentinel!("pending-scripts", 2, "2.8.4", Read(read::pending_scripts), "Tells which scripts run or wait."),
     sentinel!("config", -3, "6.2.0", Ask(set::config), "Reads or changes settings of this Sentinel."),
     sentinel!("set", -5, "2.8.4", Ask(set::set), "Changes settings of a master."),

@@ -163,7 +163,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 self.reply(&reply);
             }
-            Step::Ask(Errand::Vote(ballot)) if self.session.subscriptions.count() == 0 && self.session.wants(&Value::OK) => {
+            Step::Ask(Errand::Vote(ballot))
+                if self.session.subscriptions.count() == 0 && self.session.wants(&Value::OK) =>
+            {
                 self.owed.push_vote(Box::pin(write::request_vote(&self.session.context, ballot)).await);
             }
             // Rare and large: kept out of the size of an idle connection's task.

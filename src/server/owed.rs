@@ -18,7 +18,10 @@ const MOST: usize = 1_024;
 
 /// The replies that wait, oldest first. Nearly always there is none, and this takes no room.
 #[derive(Debug, Default)]
-#[expect(clippy::box_collection, reason = "there is one for each connection, and all but those of peers never have any")]
+#[expect(
+    clippy::box_collection,
+    reason = "there is one for each connection, and all but those of peers never have any"
+)]
 pub(crate) struct Owed(Option<Box<VecDeque<Debt>>>);
 
 #[derive(Debug)]
@@ -57,7 +60,9 @@ impl Owed {
 
     /// Waits until the oldest may leave; for ever if there is none. Cancel-safe.
     pub(crate) async fn settled(&mut self, protocol: Protocol) {
-        let Some(front) = self.0.as_mut().and_then(|debts| debts.front_mut()) else { return std::future::pending().await };
+        let Some(front) = self.0.as_mut().and_then(|debts| debts.front_mut()) else {
+            return std::future::pending().await;
+        };
         if let Debt::Vote(answer) = front {
             let answered = answer.await.ok();
             *front = Debt::ready(answered.as_ref(), protocol);

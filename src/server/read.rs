@@ -8,7 +8,6 @@ use super::{Context, instance};
 use crate::publish::{AddressBook, Directory, MasterEntry};
 use crate::resp::reply::Value;
 use crate::sentinel::NodeSettings;
-use crate::sentinel::id::MasterName;
 use crate::sentinel::monitor::view::{MasterView, ServerView};
 use crate::sentinel::scripts::{PendingScript, ScriptState};
 use crate::sentinel::time::Millis;
@@ -130,16 +129,10 @@ pub(crate) fn myid(snapshots: &mut Snapshots, _words: &[Bytes]) -> Value {
     Value::text(snapshots.settings().myid.as_str())
 }
 
-/// `SENTINEL INFO-CACHE name ...`: a flat array of names and their INFOs, the master's first, then its replicas'.
-pub(crate) fn info_cache(snapshots: &mut Snapshots, words: &[Bytes]) -> Value {
-    let now = snapshots.now();
-    let mut seen: Vec<MasterName> = Vec::new();
+/// The reply to `SENTINEL INFO-CACHE`: a flat array of names and their INFOs, the master's first, then its replicas'.
+pub(crate) fn info_cache(views: &[Arc<MasterView>], now: Millis) -> Value {
     let mut reply = Vec::new();
-    for view in words[2..].iter().filter_map(|name| snapshots.view(name)) {
-        if seen.contains(&view.name()) {
-            continue;
-        }
-        seen.push(view.name());
+    for view in views {
         let polled = view.server.info_at.is_some();
         let mut entries = vec![cached_info(&view.server, polled, now)];
         entries.extend(view.replicas.iter().map(|replica| cached_info(&replica.server, polled, now)));

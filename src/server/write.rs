@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::read::{Snapshots, UNKNOWN_MASTER};
+use super::read::{self, Snapshots, UNKNOWN_MASTER};
 use super::session::Ending;
 use super::{Context, acl};
 use crate::driver::{Answered, MonitorMessage, SupervisorRequest};
@@ -47,6 +47,8 @@ pub(crate) enum Errand {
     AskedByName { host: String, port: u16, epoch: Epoch, candidate: Option<RunId> },
     /// The monitor of the master that a hello speaks of, to take it. No answer is waited for.
     Hello(Hello),
+    /// Several monitors, for the whole INFO of their servers.
+    InfoCache(Vec<MasterName>),
     /// The supervisor, to monitor a master whose host may have to be resolved first.
     Monitor { spec: MasterSpec, host: String, port: u16 },
     /// The supervisor. `reply` is replied instead of `+OK`.
@@ -121,6 +123,7 @@ pub(crate) async fn run(errand: Errand, context: &Context, asker: u64) -> Outcom
             },
         },
         Errand::Reset(masters) => reset_all(context, masters).await,
+        Errand::InfoCache(masters) => Outcome::plain(info_cache_of(context, &masters).await),
         Errand::Vote(ballot) => ask_vote(context, ballot).await,
         Errand::AskedByName { host, port, epoch, candidate } => {
             let Some(addr) = resolve(&host, port).await else { return Outcome::plain(opinion(false, "*", 0)) };
@@ -215,6 +218,26 @@ async fn reset_all(context: &Context, masters: Vec<MasterName>) -> Outcome {
     outcome
 }
 
+/// All monitors are asked before the first answer is waited for, so that servers which do not answer delay it only once.
+async fn info_cache_of(context: &Context, masters: &[MasterName]) -> Value {
+    let mut answers = Vec::new();
+    for master in masters {
+        let (reply, answer) = oneshot::channel();
+        let mailbox = context.reader.directory.borrow().get(master).map(|entry| entry.mailbox.clone());
+        if let Some(mailbox) = mailbox {
+            // A master that is removed meanwhile is not shown.
+            let _ = mailbox.send(MonitorMessage::Admin { request: AdminRequest::WholeInfo, reply }).await;
+            answers.push(answer);
+        }
+    }
+    for answer in answers {
+        let _ = answer.await;
+    }
+    let directory = context.reader.directory.borrow().clone();
+    let views: Vec<_> = masters.iter().filter_map(|name| Some(directory.get(name)?.view.borrow().clone())).collect();
+    read::info_cache(&views, context.clock.mono())
+}
+
 async fn ask_supervisor(context: &Context, request: SupervisorRequest, reply: Option<Value>) -> Outcome {
     let (sender, answer) = oneshot::channel();
     let sent = context.supervisor.requests.send((request, sender)).await;
@@ -245,6 +268,17 @@ pub(crate) fn failover(snapshots: &mut Snapshots, words: &[Bytes]) -> Errand {
         None => Errand::Reply(UNKNOWN_MASTER),
         Some(view) => Errand::Admin { master: view.name(), request: AdminRequest::Failover, refusal: None },
     }
+}
+
+/// `SENTINEL INFO-CACHE name ...`. Names that are unknown or were given before are passed over.
+pub(crate) fn info_cache(snapshots: &mut Snapshots, words: &[Bytes]) -> Errand {
+    let mut masters: Vec<MasterName> = Vec::new();
+    for view in words[2..].iter().filter_map(|name| snapshots.view(name)) {
+        if !masters.contains(&view.name()) {
+            masters.push(view.name());
+        }
+    }
+    Errand::InfoCache(masters)
 }
 
 /// `SENTINEL RESET pattern`

@@ -12,5 +12,6 @@ mod events;
 mod lookups;
 mod protocol;
 mod slow;
+mod votes;
 mod wire;
 mod world;

@@ -183,6 +183,14 @@ impl World {
         client
     }
 
+    /// Lets a master appear, whose monitor is the test.
+    pub(crate) fn monitor_by_hand(&self, view: MasterView) -> mpsc::Receiver<MonitorMessage> {
+        let (mailbox, inbox) = mpsc::channel(16);
+        let name = view.name();
+        self.publisher.add(name, MasterEntry { view: watch::channel(Arc::new(view)).1, mailbox });
+        inbox
+    }
+
     /// Lets a master appear, whose monitor answers in this manner. What it is sent ends up in the list.
     pub(crate) fn monitor(&self, view: MasterView, manner: Manner) -> (watch::Sender<Arc<MasterView>>, Mailbox) {
         let (mailbox, mut inbox) = mpsc::channel(16);

@@ -59,7 +59,7 @@ impl Server {
         match command {
             Command::Ping => reply("+PONG"),
             Command::PublishHello(_) => reply(":1"),
-            Command::Info => Reply::Bulk(self.info().into_bytes().into()),
+            Command::Info | Command::InfoSections => Reply::Bulk(self.info().into_bytes().into()),
             Command::ReplicaofNoOne if self.obeys => {
                 "master".clone_into(&mut self.role);
                 reply("+QUEUED")

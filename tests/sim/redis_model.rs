@@ -255,7 +255,7 @@ impl Server {
                 Reply::Error(b"LOADING Redis is loading the dataset in memory".as_slice().into())
             }
             Command::Ping => Reply::Status(b"PONG".as_slice().into()),
-            Command::Info => Reply::Bulk(self.info(sh).into_bytes().into()),
+            Command::Info | Command::InfoSections => Reply::Bulk(self.info(sh).into_bytes().into()),
             Command::SubscribeHello => {
                 self.subscribers.insert(conn);
                 Reply::Null

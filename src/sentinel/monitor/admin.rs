@@ -23,6 +23,7 @@ impl Monitor {
                 let with = self.failover_by_operator(env, out);
                 out.push(Output::Answer { to: from, with });
             }
+            AdminRequest::WholeInfo => self.fetch_whole_info(from, env, out),
             AdminRequest::Reset => {
                 self.reset(env, out);
                 out.push(Output::Answer { to: from, with: Answer::Ok });

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Monitor;
 use super::failover::FailoverState;
-use super::info::correction_due_at;
+use super::info::{Kept, correction_due_at};
 use super::instance::{Reconf, Role, Seat, Server, ServerId};
 use super::names::lookup_at;
 use crate::sentinel::Env;
@@ -192,7 +192,9 @@ impl Monitor {
 
     /// Sends INFO now, whether or not one is outstanding.
     pub(super) fn send_info(&mut self, who: &ServerId, now: Millis, out: &mut Outbox) {
-        if self.send(who, Tag::Info, Command::Info, out)
+        let sections = self.server(who).is_some_and(|server| server.takes_sections);
+        let command = if sections { Command::InfoSections } else { Command::Info };
+        if self.send(who, Tag::Info, command, out)
             && let Some(server) = self.server_mut(who)
         {
             server.infos_outstanding += 1;
@@ -262,10 +264,17 @@ impl Monitor {
                 server.infos_outstanding = server.infos_outstanding.saturating_sub(1);
                 let Reply::Bulk(text) = value else {
                     server.info_refused_at = Some(now);
+                    server.takes_sections = false;
                     return;
                 };
                 server.info_refused_at = None;
-                self.on_info(&who, text, env, out);
+                self.on_info(&who, text, Kept::Sections, env, out);
+            }
+            Tag::WholeInfo => {
+                server.owes_whole_info = false;
+                if let Reply::Bulk(text) = value {
+                    self.on_info(&who, text, Kept::Whole, env, out);
+                }
             }
             Tag::Ignored | Tag::Ask => {}
         }

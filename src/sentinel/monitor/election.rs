@@ -312,7 +312,8 @@ impl Monitor {
 
     /// Who else has won an election about this master, in this epoch or a later one, or may yet win it.
     fn rival(&self, epoch: Epoch, me: &RunId) -> Option<Rival> {
-        let later = self.sentinels.values().map(|sentinel| sentinel.opinion.leader_epoch).filter(|later| *later > epoch);
+        let later =
+            self.sentinels.values().map(|sentinel| sentinel.opinion.leader_epoch).filter(|later| *later > epoch);
         let epochs: BTreeSet<Epoch> = later.chain([epoch]).collect();
         let rivals: Vec<Rival> = epochs.into_iter().rev().filter_map(|epoch| self.tally(epoch).rival(me)).collect();
         let elected = rivals.iter().find(|rival| matches!(rival, Rival::Elected(_)));

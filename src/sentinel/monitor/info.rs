@@ -15,6 +15,8 @@ use crate::sentinel::time::Millis;
 /// The lines of INFO that matter (failover.md 4.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InfoReport {
+    /// `redis_version` is 7.0 or later: INFO takes several sections.
+    pub takes_sections: bool,
     /// `run_id`, 40 characters.
     pub run_id: Option<String>,
     /// `role:master` or `role:slave`.
@@ -47,6 +49,10 @@ impl InfoReport {
         for line in text.split("\r\n") {
             let Some((key, value)) = line.split_once(':') else { continue };
             match key {
+                "redis_version" => {
+                    let major = value.split_once('.').and_then(|(major, _)| major.parse::<u32>().ok());
+                    report.takes_sections = major.is_some_and(|major| major >= 7);
+                }
                 "run_id" if value.len() >= 40 && value.is_char_boundary(40) => {
                     report.run_id = Some(value[..40].to_owned());
                 }
@@ -75,6 +81,24 @@ impl InfoReport {
             _ => {}
         }
     }
+}
+
+/// How much of INFO is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// What a server would be asked for that takes several sections; of any other server, all of it.
+    Sections,
+    /// All of it.
+    Whole,
+}
+
+/// The sections of an INFO that matter, as if they alone had been asked for.
+fn sections_of(text: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(text);
+    let matters =
+        |section: &&str| ["# Server", "# Replication", "# Keyspace"].iter().any(|head| section.starts_with(head));
+    let sections: Vec<&str> = text.split("\r\n\r\n").filter(matters).collect();
+    sections.join("\r\n\r\n").into_bytes()
 }
 
 /// 40 characters; all zeros stand for none.
@@ -110,13 +134,17 @@ const MAX_HISTORY: usize = 1_000;
 const HELLO_PERIODS_BEFORE_CONVERSION: u64 = 4;
 
 impl Monitor {
-    /// An INFO reply has come from a server.
-    pub(super) fn on_info(&mut self, who: &ServerId, text: &[u8], env: &Env<'_>, out: &mut Outbox) {
+    /// An INFO reply has come from a server, of which `kept` is remembered.
+    pub(super) fn on_info(&mut self, who: &ServerId, text: &[u8], kept: Kept, env: &Env<'_>, out: &mut Outbox) {
         let now = env.now.mono;
         let report = InfoReport::parse(text);
         let Some(server) = self.server_mut(who) else { return };
         server.info_at = Some(now);
-        server.info = Some(Arc::from(text));
+        server.info = Some(match kept {
+            Kept::Sections if report.takes_sections => Arc::from(sections_of(text)),
+            Kept::Sections | Kept::Whole => Arc::from(text),
+        });
+        server.takes_sections = report.takes_sections;
         server.info_wanted_at = None;
         self.dirty = true;
         self.note_run_id(who, &report, env, out);
@@ -364,6 +392,15 @@ mod tests {
         let after = parse(&[&["role:slave"], &fields[..]].concat());
         assert_eq!((after.master_host.as_deref(), after.priority, after.link_down), (Some("h"), Some(7), -1000));
         assert_eq!(parse(&["role:slave"]).link_down, 0);
+    }
+
+    #[test]
+    fn sections_that_matter_are_kept_as_they_came() {
+        let text =
+            b"# Server\r\nrun_id:x\r\n\r\n# Clients\r\na:1\r\n\r\n# Replication\r\nrole:master\r\n\r\n# Keyspace\r\n";
+        let kept = b"# Server\r\nrun_id:x\r\n\r\n# Replication\r\nrole:master\r\n\r\n# Keyspace\r\n";
+        assert_eq!(sections_of(text), kept);
+        assert_eq!(sections_of(kept), kept);
     }
 
     /// failover.md 47

@@ -88,6 +88,10 @@ pub struct Server {
     pub info_at: Option<Millis>,
     /// Its text.
     pub info: Option<Arc<[u8]>>,
+    /// It takes several sections of INFO at once: so it did on this connection.
+    pub takes_sections: bool,
+    /// It was asked for INFO in full and has not answered.
+    pub owes_whole_info: bool,
     /// INFO is wanted at this time at the latest, whatever the period.
     pub info_wanted_at: Option<Millis>,
     /// INFOs without reply.
@@ -144,6 +148,8 @@ impl Server {
             info_sent_at: None,
             info_at: None,
             info: None,
+            takes_sections: false,
+            owes_whole_info: false,
             info_wanted_at: None,
             infos_outstanding: 0,
             info_refused_at: None,
@@ -186,6 +192,8 @@ impl Server {
     /// Forgets what can no longer be answered on a lost command connection.
     pub fn forget_outstanding(&mut self) {
         self.infos_outstanding = 0;
+        self.takes_sections = false;
+        self.owes_whole_info = false;
         self.hello.forget();
     }
 }

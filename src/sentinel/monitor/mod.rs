@@ -19,6 +19,7 @@ pub mod record;
 pub mod select;
 pub mod view;
 pub mod vote;
+mod whole_info;
 
 #[cfg(test)]
 mod tests;
@@ -76,6 +77,8 @@ pub struct Monitor {
     /// No hello leaves before this revision is on disk.
     announce_after: Rev,
     held_answers: Vec<(Rev, ReplyToken)>,
+    /// Who waits for INFO in full, and until when, in this order.
+    info_askers: Vec<(ReplyToken, Millis)>,
     last_refusal: Option<String>,
     introduced: bool,
     /// Something that readers see has changed since the view was published.
@@ -112,6 +115,7 @@ impl Monitor {
             durable: Rev(0),
             announce_after: Rev(0),
             held_answers: Vec::new(),
+            info_askers: Vec::new(),
             last_refusal: None,
             introduced: false,
             dirty: true,
@@ -241,6 +245,7 @@ impl Monitor {
             self.finish_failover(env, out);
         }
         self.forget_doubles(env, out);
+        self.answer_info_askers(env.now.mono, out);
     }
 
     /// The earliest time at which something is due. Every rule that acts on time is here with the very deadline that
@@ -253,6 +258,7 @@ impl Monitor {
         at(tilt);
         at(self.hello_at(env));
         at(self.echo.due);
+        at(self.info_askers_at());
         for seat in self.seats() {
             at(self.touch_at(seat, env));
             if tilt.is_none() && seat.server.sdown.is_none() {
@@ -287,7 +293,9 @@ impl Monitor {
             sentinel.ages.refresh(&mut health);
             sentinel.sdown.is_none() && is_due(health.down_at(self.spec.down_after), now)
         };
-        is_due(self.start_at(env), now) || self.servers().any(is_silent) || self.sentinels.values().any(|sentinel| is_gone(sentinel))
+        is_due(self.start_at(env), now)
+            || self.servers().any(is_silent)
+            || self.sentinels.values().any(|sentinel| is_gone(sentinel))
     }
 
     /// Whether there is something to do for this server: it is due for something, or seems to be down, or no longer to

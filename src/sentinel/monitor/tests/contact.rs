@@ -117,3 +117,52 @@ fn each_connection_is_opened_again_at_once() {
     bench.run(900);
     assert_eq!(bench.links.values().filter(|addr| *addr == MASTER).count(), 1, "but not more than once a second");
 }
+
+/// What is looked at is all that is asked for, of servers that can tell: 7.0 on. A new connection starts with the whole, as
+/// does stock, and so does whoever refuses (failover.md 14).
+#[test]
+fn asks_for_sections_where_they_are_taken() {
+    let sections = "INFO server replication keyspace";
+    let infos =
+        |bench: &Bench| bench.sent_to(MASTER).into_iter().filter(|sent| sent.starts_with("INFO")).collect::<Vec<_>>();
+    for (version, next) in
+        [("6.2.14", "INFO"), ("7.0.0", sections), ("10.0.0", sections), ("7", "INFO"), ("x.y", "INFO")]
+    {
+        let mut bench = Bench::new();
+        bench.servers.get_mut(MASTER).expect("it is there").version = version;
+        bench.run(20_000);
+        bench.seen.clear();
+        bench.run(10_000);
+        assert_eq!(infos(&bench), [next], "{version}");
+        bench.seen.clear();
+        bench.lose(MASTER, Channel::Command);
+        bench.run(1_000);
+        assert_eq!(infos(&bench)[0], "INFO", "{version}");
+    }
+}
+
+/// commands.md 143: whoever wants to see INFO sees all of it. A server that does not answer delays that by half a second.
+#[test]
+fn info_in_full_is_fetched_for_who_asks() {
+    let text = |bench: &Bench| {
+        let info = bench.monitor.master.info.as_deref().expect("it was polled");
+        String::from_utf8(info.to_vec()).expect("text")
+    };
+    let mut bench = Bench::new();
+    bench.servers.values_mut().for_each(|server| server.version = "7.0.15");
+    bench.run(30_000);
+    assert!(!text(&bench).contains("used_memory"));
+    bench.admin(AdminRequest::WholeInfo);
+    assert_eq!(bench.answers(), [Answer::Ok]);
+    assert!(text(&bench).contains("used_memory"));
+
+    bench.run(30_000);
+    bench.dead.insert(REPLICA.to_owned());
+    bench.admin(AdminRequest::WholeInfo);
+    bench.admin(AdminRequest::WholeInfo);
+    assert!(text(&bench).contains("used_memory"), "the master has answered");
+    bench.run(499);
+    assert_eq!(bench.answers().len(), 1);
+    bench.run(2);
+    assert_eq!(bench.answers().len(), 3);
+}

@@ -44,6 +44,8 @@ pub(super) struct FakeServer {
     pub(super) obeys: bool,
     /// `master_link_down_since_seconds`; 0 is up.
     pub(super) link_down_seconds: u64,
+    /// `redis_version`
+    pub(super) version: &'static str,
 }
 
 pub(super) struct Bench {
@@ -93,6 +95,7 @@ impl Bench {
             offset: 10,
             obeys: true,
             link_down_seconds: 0,
+            version: "6.2.14",
         };
         let servers = BTreeMap::from([
             (MASTER.to_owned(), server(Role::Master, 'm', &[6380, 6381])),
@@ -247,7 +250,8 @@ impl Bench {
         Some(match command {
             Command::Ping => Reply::Status(b"PONG"[..].into()),
             Command::PublishHello(_) => Reply::Integer(1),
-            Command::Info => Reply::Bulk(server.info().into_bytes().into()),
+            Command::Info => Reply::Bulk(format!("{}\r\nused_memory:1", server.info()).into_bytes().into()),
+            Command::InfoSections => Reply::Bulk(server.info().into_bytes().into()),
             Command::ReplicaofNoOne if server.obeys => {
                 server.role = Role::Master;
                 Reply::Status(b"QUEUED"[..].into())
@@ -362,7 +366,8 @@ impl Bench {
 impl FakeServer {
     fn info(&self) -> String {
         let run_id: String = std::iter::repeat_n(self.run_id, 40).collect();
-        let mut lines = vec![format!("run_id:{run_id}"), format!("role:{}", self.role.word())];
+        let mut lines = vec![format!("redis_version:{}", self.version), format!("run_id:{run_id}")];
+        lines.push(format!("role:{}", self.role.word()));
         if self.role == Role::Replica {
             lines.push("master_host:127.0.0.1".to_owned());
             lines.push(format!("master_port:{}", self.master_port));
