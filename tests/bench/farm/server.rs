@@ -287,6 +287,11 @@ impl Farm {
                  uptime_in_seconds:{uptime}\r\n",
                 server.run_id()
             );
+            // What there is besides, to 600 bytes.
+            for line in 0..12 {
+                let _ = write!(text, "something_of_the_server_{line:03}:{:08}\r\n", line * 7);
+            }
+            text += "\r\n";
         }
         if wants("replication") {
             text += "# Replication\r\n";
@@ -327,6 +332,7 @@ impl Farm {
         }
         if sections.is_empty() {
             // What INFO has besides, some 4 KiB.
+            text += "\r\n# Memory\r\n";
             for line in 0..120 {
                 let _ = write!(text, "used_memory_of_something_{line:03}:{:08}\r\n", line * 7);
             }
