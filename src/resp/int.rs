@@ -31,10 +31,19 @@ pub fn put_line(out: &mut BytesMut, kind: u8, n: i64) {
 
 /// Appends `$<length>\r\n<bytes>\r\n`.
 pub fn put_bulk(out: &mut BytesMut, bytes: &[u8]) {
-    put_line(out, b'$', bytes.len() as i64);
-    out.reserve(bytes.len() + 2);
+    out.reserve(bytes.len() + 8);
+    // Most are short, and big replies have thousands of them.
+    match bytes.len() {
+        length @ 0..=9 => out.put_slice(&[b'$', digit(length), b'\r', b'\n']),
+        length @ 10..=99 => out.put_slice(&[b'$', digit(length / 10), digit(length % 10), b'\r', b'\n']),
+        length => put_line(out, b'$', length as i64),
+    }
     out.put_slice(bytes);
     out.put_slice(b"\r\n");
+}
+
+fn digit(below_ten: usize) -> u8 {
+    b'0' + below_ten as u8
 }
 
 #[cfg(test)]
@@ -59,6 +68,13 @@ mod tests {
             put_line(&mut out, b':', n);
             prop_assert_eq!(out.first(), Some(&b':'));
             prop_assert_eq!(parse_strict(out[1..].strip_suffix(b"\r\n").unwrap()), Some(n));
+        }
+
+        #[test]
+        fn bulk_strings_tell_their_length(length in 0usize..1_200) {
+            let mut out = BytesMut::new();
+            put_bulk(&mut out, &vec![b'x'; length]);
+            prop_assert_eq!(&out[..], format!("${length}\r\n{}\r\n", "x".repeat(length)).as_bytes());
         }
 
         #[test]
