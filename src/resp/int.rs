@@ -74,7 +74,7 @@ mod tests {
         fn bulk_strings_tell_their_length(length in 0usize..1_200) {
             let mut out = BytesMut::new();
             put_bulk(&mut out, &vec![b'x'; length]);
-            prop_assert_eq!(&out[..], format!("${length}\r\n{}\r\n", "x".repeat(length)).as_bytes());
+            prop_assert_eq!(&out[..], &*format!("${length}\r\n{}\r\n", "x".repeat(length)).into_bytes());
         }
 
         #[test]

@@ -170,11 +170,10 @@ pub(crate) fn setinfo(session: &mut Session, words: &[Bytes]) -> Value {
         return Value::echo_error(&[b"ERR ", &name, b" cannot contain spaces, newlines or special characters."]);
     }
     let value = Bytes::copy_from_slice(value);
-    session.client.relabel(
-        |labels| {
-            if name == b"lib-name" { labels.lib_name = value } else { labels.lib_version = value }
-        },
-    );
+    session.client.relabel(|labels| {
+        let library = labels.library.get_or_insert_default();
+        if name == b"lib-name" { library.name = value } else { library.version = value }
+    });
     Value::OK
 }
 
@@ -296,6 +295,7 @@ pub(crate) fn describe(client: &Client, now: Millis) -> Vec<u8> {
     let labels = client.labels();
     let (channels, patterns) = (client.channels.load(Ordering::Relaxed), client.patterns.load(Ordering::Relaxed));
     let tracking = client.tracking();
+    let library = labels.library.as_deref().cloned().unwrap_or_default();
     let flags = flags(channels + patterns > 0, &tracking, client);
     let (waiting_bytes, waiting_events) = client.backlog();
     let protocol = match client.protocol() {
@@ -316,8 +316,8 @@ pub(crate) fn describe(client: &Client, now: Millis) -> Vec<u8> {
         table::name_at(client.last_command()),
         String::from_utf8_lossy(&labels.user),
         tracking.redirection(),
-        String::from_utf8_lossy(&labels.lib_name),
-        String::from_utf8_lossy(&labels.lib_version),
+        String::from_utf8_lossy(&library.name),
+        String::from_utf8_lossy(&library.version),
     );
     line.into_bytes()
 }

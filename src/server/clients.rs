@@ -79,8 +79,8 @@ pub struct Client {
     pub local: Endpoint,
     /// When it was accepted.
     pub since: Millis,
-    /// Set by CLIENT TRACKING.
-    tracking: Mutex<Tracking>,
+    /// Set by CLIENT TRACKING. Few ask for it, and there may be many of us.
+    tracking: Mutex<Option<Box<Tracking>>>,
     /// Set by CLIENT NO-EVICT.
     pub no_evict: AtomicBool,
     /// Set by CLIENT SETNAME and SETINFO.
@@ -110,10 +110,17 @@ pub struct Labels {
     pub account: u64,
     /// `CLIENT SETNAME`
     pub name: Bytes,
+    /// What `CLIENT SETINFO` told, if it did.
+    pub library: Option<Box<Library>>,
+}
+
+/// The library that a client uses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Library {
     /// `CLIENT SETINFO lib-name`
-    pub lib_name: Bytes,
+    pub name: Bytes,
     /// `CLIENT SETINFO lib-ver`
-    pub lib_version: Bytes,
+    pub version: Bytes,
 }
 
 /// Events that wait for the connection's task.
@@ -145,7 +152,7 @@ impl Client {
 
     /// A copy of what it asked for with CLIENT TRACKING.
     pub fn tracking(&self) -> Tracking {
-        lock(&self.tracking).clone()
+        lock(&self.tracking).as_deref().cloned().unwrap_or_default()
     }
 
     /// Notes a command, by its place in the table, and the time.
@@ -311,10 +318,13 @@ impl Clients {
 
     /// Changes what a client asked for with CLIENT TRACKING.
     pub fn track(&self, client: &Client, change: impl FnOnce(&mut Tracking)) {
-        let mut tracking = lock(&client.tracking);
+        let mut held = lock(&client.tracking);
+        let mut tracking = held.take().unwrap_or_default();
         let before = tracking.on;
         change(&mut tracking);
-        match (before, tracking.on) {
+        let on = tracking.on;
+        *held = on.then_some(tracking);
+        match (before, on) {
             (false, true) => self.trackers.fetch_add(1, Ordering::Relaxed),
             (true, false) => self.trackers.fetch_sub(1, Ordering::Relaxed),
             _ => 0,

@@ -111,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Executes every request that is complete, unless too much waits to leave.
     async fn execute_ready(&mut self) {
         if let Some((words, _)) = self.held.take_if(|(_, until)| *until <= Instant::now()) {
-            self.execute(words).await;
+            self.carry_out(words).await;
         }
         while self.output.len() < HIGH_WATER
             && self.session.ending.is_none()
@@ -122,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match self.scanner.next(&mut self.input, self.session.trust()) {
                 Ok(None) => break,
                 Ok(Some(words)) if words.is_empty() => {}
-                Ok(Some(words)) => self.execute(words).await,
+                Ok(Some(words)) => self.carry_out(words).await,
                 Err(error) => {
                     self.reply(&error.reply());
                     self.session.ending = Some(Ending::Flushed);
@@ -154,27 +154,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    async fn execute(&mut self, words: Vec<Bytes>) {
+    async fn carry_out(&mut self, words: Vec<Bytes>) {
+        if let Some(step) = self.execute(words) {
+            // Rare and large: kept out of the size of an idle connection's task.
+            Box::pin(self.finish_step(*step)).await;
+        }
+    }
+
+    /// Executes a request. A step that has to wait for something is returned, on the heap for the same reason.
+    fn execute(&mut self, words: Vec<Bytes>) -> Option<Box<Step>> {
         match self.session.execute(&words) {
-            Step::Reply(reply) => {
-                // Who has just subscribed is sent events, which would overtake what is owed.
-                if self.session.subscriptions.count() > 0 {
-                    self.settle().await;
-                }
-                self.reply(&reply);
+            Step::Reply(reply) if self.owed.is_empty() || self.session.subscriptions.count() == 0 => self.reply(&reply),
+            Step::Hold(ms) => {
+                self.held = Some((words, Instant::now() + Duration::from_millis(ms)));
+                return None;
             }
+            Step::End(ending) => self.session.ending = Some(ending),
+            step => return Some(Box::new(step)),
+        }
+        self.session.command_is_done();
+        None
+    }
+
+    async fn finish_step(&mut self, step: Step) {
+        match step {
             Step::Ask(Errand::Vote(ballot))
                 if self.session.subscriptions.count() == 0 && self.session.wants(&Value::OK) =>
             {
-                self.owed.push_vote(Box::pin(write::request_vote(&self.session.context, ballot)).await);
+                self.owed.push_vote(write::request_vote(&self.session.context, ballot).await);
             }
-            // Rare and large: kept out of the size of an idle connection's task.
-            Step::Ask(errand) => Box::pin(self.ask(errand)).await,
-            Step::Hold(ms) => {
-                self.held = Some((words, Instant::now() + Duration::from_millis(ms)));
-                return;
+            Step::Ask(errand) => self.ask(errand).await,
+            // Who has just subscribed is sent events, which would overtake what is owed.
+            Step::Reply(reply) => {
+                self.settle().await;
+                self.reply(&reply);
             }
-            Step::End(ending) => self.session.ending = Some(ending),
+            Step::Hold(_) | Step::End(_) => {}
         }
         self.session.command_is_done();
     }

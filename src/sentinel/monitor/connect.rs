@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::Monitor;
 use super::failover::FailoverState;
 use super::info::{Kept, correction_due_at};
-use super::instance::{Reconf, Role, Seat, Server, ServerId};
+use super::instance::{InfoForm, Reconf, Role, Seat, Server, ServerId};
 use super::names::lookup_at;
 use crate::sentinel::Env;
 use crate::sentinel::addr::Addr;
@@ -192,7 +192,7 @@ impl Monitor {
 
     /// Sends INFO now, whether or not one is outstanding.
     pub(super) fn send_info(&mut self, who: &ServerId, now: Millis, out: &mut Outbox) {
-        let sections = self.server(who).is_some_and(|server| server.takes_sections);
+        let sections = self.server(who).is_some_and(|server| server.info_form == InfoForm::Sections);
         let command = if sections { Command::InfoSections } else { Command::Info };
         if self.send(who, Tag::Info, command, out)
             && let Some(server) = self.server_mut(who)
@@ -264,7 +264,7 @@ impl Monitor {
                 server.infos_outstanding = server.infos_outstanding.saturating_sub(1);
                 let Reply::Bulk(text) = value else {
                     server.info_refused_at = Some(now);
-                    server.takes_sections = false;
+                    server.info_form = InfoForm::Whole;
                     return;
                 };
                 server.info_refused_at = None;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Monitor;
 use super::failover::FailoverState;
-use super::instance::{Reconf, Replica, ReplicaKey, Role, Server, ServerId};
+use super::instance::{InfoForm, Reconf, Replica, ReplicaKey, Role, Server, ServerId};
 use super::reconf::transaction;
 use crate::sentinel::Env;
 use crate::sentinel::addr::Addr;
@@ -144,7 +144,7 @@ impl Monitor {
             Kept::Sections if report.takes_sections => Arc::from(sections_of(text)),
             Kept::Sections | Kept::Whole => Arc::from(text),
         });
-        server.takes_sections = report.takes_sections;
+        server.info_form = if report.takes_sections { InfoForm::Sections } else { InfoForm::Whole };
         server.info_wanted_at = None;
         self.dirty = true;
         self.note_run_id(who, &report, env, out);

@@ -88,8 +88,8 @@ pub struct Server {
     pub info_at: Option<Millis>,
     /// Its text.
     pub info: Option<Arc<[u8]>>,
-    /// It takes several sections of INFO at once: so it did on this connection.
-    pub takes_sections: bool,
+    /// What it is asked for.
+    pub info_form: InfoForm,
     /// It was asked for INFO in full and has not answered.
     pub owes_whole_info: bool,
     /// INFO is wanted at this time at the latest, whatever the period.
@@ -102,6 +102,15 @@ pub struct Server {
     pub looked_up_at: Millis,
     /// The pace of its hellos.
     pub hello: HelloPace,
+}
+
+/// How INFO is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InfoForm {
+    /// Without arguments: on a new connection, and of servers before 7.0.
+    Whole,
+    /// By sections, of servers that take several of them at once.
+    Sections,
 }
 
 /// When the next hello to an instance is due.
@@ -148,7 +157,7 @@ impl Server {
             info_sent_at: None,
             info_at: None,
             info: None,
-            takes_sections: false,
+            info_form: InfoForm::Whole,
             owes_whole_info: false,
             info_wanted_at: None,
             infos_outstanding: 0,
@@ -192,7 +201,7 @@ impl Server {
     /// Forgets what can no longer be answered on a lost command connection.
     pub fn forget_outstanding(&mut self) {
         self.infos_outstanding = 0;
-        self.takes_sections = false;
+        self.info_form = InfoForm::Whole;
         self.owes_whole_info = false;
         self.hello.forget();
     }

@@ -4,7 +4,7 @@
 //! read and to keep. Whoever wants to see INFO gets all of it: it is asked for then.
 
 use super::Monitor;
-use super::instance::{Server, ServerId};
+use super::instance::{InfoForm, Server, ServerId};
 use crate::sentinel::Env;
 use crate::sentinel::command::Command;
 use crate::sentinel::id::ReplyToken;
@@ -18,7 +18,9 @@ const PATIENCE: u64 = 500;
 impl Monitor {
     /// Asks every server of which less than the whole INFO is known, and answers when all of them have.
     pub(super) fn fetch_whole_info(&mut self, from: ReplyToken, env: &Env<'_>, out: &mut Outbox) {
-        let lacks = |server: &Server| server.takes_sections && !server.owes_whole_info && server.link.has_room();
+        let lacks = |server: &Server| {
+            server.info_form == InfoForm::Sections && !server.owes_whole_info && server.link.has_room()
+        };
         let lacking: Vec<ServerId> = self.seats().filter(|seat| lacks(seat.server)).map(|seat| seat.id()).collect();
         for who in lacking {
             let asked = self.send(&who, Tag::WholeInfo, Command::Info, out);
