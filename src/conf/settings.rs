@@ -5,6 +5,8 @@
 //! stale-replica-promotion = "relative"     # relative | never | always
 //! election = "fast"                        # fast | stock
 //! masterless = "heal"                      # heal | stock
+//! failover-mode = "forced"                 # forced | coordinated: what SENTINEL FAILOVER alone means
+//! coordinated-path = "pause"               # pause | failover: the other one serves where a master lacks this one
 //!
 //! [master.mymaster]                        # for one, in place of the defaults above, key by key
 //! election = "stock"
@@ -27,7 +29,9 @@ use thiserror::Error;
 
 use super::error::strerror;
 use crate::sentinel::id::MasterName;
-use crate::sentinel::policy::{Election, MasterPolicy, Masterless, Policies, StaleReplicaPromotion, TiltMode};
+use crate::sentinel::policy::{
+    CoordinatedPath, Election, FailoverMode, MasterPolicy, Masterless, Policies, StaleReplicaPromotion, TiltMode,
+};
 
 /// Why `sentineld.toml` cannot be used.
 #[derive(Debug, Error)]
@@ -99,6 +103,8 @@ struct MasterTable {
     stale_replica_promotion: Option<StaleReplicaPromotionWord>,
     election: Option<ElectionWord>,
     masterless: Option<MasterlessWord>,
+    failover_mode: Option<FailoverModeWord>,
+    coordinated_path: Option<CoordinatedPathWord>,
 }
 
 impl MasterTable {
@@ -108,6 +114,8 @@ impl MasterTable {
             stale_replica_promotion: self.stale_replica_promotion.map_or(rest.stale_replica_promotion, Into::into),
             election: self.election.map_or(rest.election, Into::into),
             masterless: self.masterless.map_or(rest.masterless, Into::into),
+            failover_mode: self.failover_mode.map_or(rest.failover_mode, Into::into),
+            coordinated_path: self.coordinated_path.map_or(rest.coordinated_path, Into::into),
         }
     }
 }
@@ -155,6 +163,8 @@ words! {
     StaleReplicaPromotionWord for StaleReplicaPromotion: Relative Never Always;
     ElectionWord for Election: Fast Stock;
     MasterlessWord for Masterless: Heal Stock;
+    FailoverModeWord for FailoverMode: Forced Coordinated;
+    CoordinatedPathWord for CoordinatedPath: Pause Failover;
     TiltWord for TiltMode: Rearm Stock;
 }
 
@@ -177,6 +187,17 @@ mod tests {
         assert_eq!(policies.tilt, TiltMode::Stock);
     }
 
+    /// beyond.md B4
+    #[test]
+    fn planned_failovers_can_be_coordinated_throughout() {
+        let text = "[defaults]\nfailover-mode = 'coordinated'\n[master.m]\ncoordinated-path = 'failover'";
+        let policies = parse(text).expect("valid").policies;
+        let m = policies.of(&MasterName::from("m"));
+        assert_eq!((m.failover_mode, m.coordinated_path), (FailoverMode::Coordinated, CoordinatedPath::Failover));
+        assert_eq!(policies.of(&MasterName::from("other")).coordinated_path, CoordinatedPath::Pause);
+        assert_eq!(MasterPolicy::default().failover_mode, FailoverMode::Forced);
+    }
+
     #[test]
     fn stock_can_be_had_throughout() {
         let text = "[defaults]\nstale-replica-promotion = 'never'\nelection = 'stock'\nmasterless = 'stock'\n[node]\ntilt = 'stock'";
@@ -189,6 +210,8 @@ mod tests {
         for (text, hints) in [
             ("[defaults]\nelection = 'quick'", ["line 2", "`fast`"]),
             ("[defaults]\n\nelections = 'fast'", ["line 3", "`election`"]),
+            ("[defaults]\nfailover-mode = 'planned'", ["line 2", "`coordinated`"]),
+            ("[master.m]\ncoordinated-path = 'wait'", ["line 2", "`pause`"]),
             ("[node]\ntilt = 5", ["line 2", "tilt"]),
             ("[node]\nstate-file = 'state'", ["line 2", "absolute"]),
             ("[nodes]", ["line 1", "`node`"]),

@@ -46,6 +46,23 @@ pub enum Command {
     ConfigRewrite,
     /// `CLIENT KILL TYPE normal|pubsub`
     ClientKill(ClientType),
+    /// `CLIENT PAUSE ms WRITE`: writes wait for so long.
+    ClientPause(u64),
+    /// `CLIENT UNPAUSE`
+    ClientUnpause,
+    /// `FAILOVER TO host port TIMEOUT ms`: the server hands over by itself.
+    Failover {
+        /// As the server lists its replica.
+        host: String,
+        /// TCP port.
+        port: u16,
+        /// ms
+        timeout: u64,
+    },
+    /// `FAILOVER ABORT`
+    FailoverAbort,
+    /// `CLIENT` alone, which every server refuses: a transaction with it in it is never carried out.
+    Refused,
     /// `EXEC`
     Exec,
     /// `SCRIPT KILL`
@@ -98,6 +115,13 @@ impl Command {
             Command::ConfigRewrite => text(&["CONFIG", "REWRITE"]),
             Command::ClientKill(ClientType::Normal) => text(&["CLIENT", "KILL", "TYPE", "normal"]),
             Command::ClientKill(ClientType::PubSub) => text(&["CLIENT", "KILL", "TYPE", "pubsub"]),
+            Command::ClientPause(ms) => text(&["CLIENT", "PAUSE", &ms.to_string(), "WRITE"]),
+            Command::ClientUnpause => text(&["CLIENT", "UNPAUSE"]),
+            Command::Failover { host, port, timeout } => {
+                text(&["FAILOVER", "TO", host, &port.to_string(), "TIMEOUT", &timeout.to_string()])
+            }
+            Command::FailoverAbort => text(&["FAILOVER", "ABORT"]),
+            Command::Refused => text(&["CLIENT"]),
             Command::Exec => text(&["EXEC"]),
             Command::ScriptKill => text(&["SCRIPT", "KILL"]),
             Command::IsMasterDown { host, port, epoch, candidate } => text(&[

@@ -65,10 +65,12 @@ event_kinds! {
     StateSelectReplica "+failover-state-select-slave" Warning,
     AbortNoGoodReplica "-failover-abort-no-good-slave" Warning,
     SelectedReplica "+selected-slave" Warning,
+    StateWaitOffset "+failover-state-wait-offset" Notice,
     StateSendReplicaofNoOne "+failover-state-send-slaveof-noone" Notice,
     StateWaitPromotion "+failover-state-wait-promotion" Notice,
     StaleCandidateAccepted "+stale-candidate-accepted" Warning,
     AbortReplicaTimeout "-failover-abort-slave-timeout" Warning,
+    AbortNotHandedOver "-failover-abort-not-handed-over" Warning,
     PromotedReplica "+promoted-slave" Warning,
     StateReconfReplicas "+failover-state-reconf-slaves" Warning,
     ReconfSent "+slave-reconf-sent" Notice,
@@ -132,11 +134,11 @@ mod tests {
                        -failover-abort-no-good-slave -failover-abort-not-elected -failover-abort-slave-timeout \
                        +promoted-slave +failover-state-reconf-slaves +failover-end +failover-end-for-timeout \
                        +switch-master +config-update-from +tilt -tilt -script-error -script-timeout \
-                       +stale-candidate-accepted";
+                       +stale-candidate-accepted -failover-abort-not-handed-over";
         let notice = "+slave +sentinel +sentinel-address-switch +sentinel-address-update +sentinel-invalid-addr +reboot \
                       +convert-to-slave +fix-slave-config +failover-state-send-slaveof-noone \
                       +failover-state-wait-promotion +slave-reconf-sent +slave-reconf-inprog +slave-reconf-done \
-                      +slave-reconf-sent-be -slave-reconf-sent-timeout";
+                      +slave-reconf-sent-be -slave-reconf-sent-timeout +failover-state-wait-offset";
         let verbose = "+role-change -role-change";
         let debug = "+script-child -script-child -cmd-link-reconnection -pubsub-link-reconnection";
         let lists =

@@ -19,6 +19,7 @@ use super::monitor::record::MasterRecord;
 use super::monitor::view::MasterView;
 use super::node::NodeNotice;
 use super::peer::LinkHealth;
+use super::policy::FailoverMode;
 use super::scripts::ScriptJob;
 use super::time::{Millis, UnixMillis};
 
@@ -46,6 +47,23 @@ pub enum Tag {
     Publish,
     /// A question to a peer, asked in this epoch for the record only.
     Ask,
+    /// A step of a coordinated failover.
+    Handover(HandoverStep),
+}
+
+/// The commands of a coordinated failover whose replies matter (see [`super::monitor::coordinated`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandoverStep {
+    /// A command of a transaction that is never carried out: would it be taken?
+    Probe,
+    /// The end of that transaction.
+    ProbeEnd,
+    /// `CLIENT PAUSE` or `FAILOVER`: writes wait.
+    Hold,
+    /// `EXEC` of the old master's demotion.
+    Demote,
+    /// The last command of what takes an attempt back.
+    Undo,
 }
 
 /// A reply of a server or a peer, RESP2.
@@ -245,12 +263,23 @@ pub enum Answer {
 pub enum AdminRequest {
     /// `SENTINEL SET`, left to right. `+OK` once saved.
     Set(Vec<SetOption>),
-    /// `SENTINEL FAILOVER`.
-    Failover,
+    /// `SENTINEL FAILOVER`. `Ok` once it has begun; a coordinated one asks the master first, which takes a round trip.
+    Failover(FailoverOrder),
     /// `SENTINEL INFO-CACHE`: see that the published INFO is the whole of it. `Ok` when it is, or cannot be had.
     WholeInfo,
     /// `SENTINEL RESET` of this master. `Ok` at once; nothing is saved, as in stock.
     Reset,
+}
+
+/// `SENTINEL FAILOVER <master> [COORDINATED] [TO <host> <port>] [TIMEOUT <ms>]`. The default is the bare form.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailoverOrder {
+    /// `COORDINATED`; `None` means what `failover-mode` says.
+    pub mode: Option<FailoverMode>,
+    /// `TO`: the replica to promote.
+    pub to: Option<Addr>,
+    /// `TIMEOUT`: how long the replica may take to catch up, ms, at least 1. Of coordinated failovers only.
+    pub timeout: Option<u64>,
 }
 
 /// One option of `SENTINEL SET`, with its text as typed for the `+set` event.

@@ -48,6 +48,26 @@ pub enum TiltMode {
     Stock,
 }
 
+/// `failover-mode`: what `SENTINEL FAILOVER` without further words means (beyond.md B4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailoverMode {
+    /// Stock: a replica is promoted at once, and what the old master took meanwhile is lost.
+    #[default]
+    Forced,
+    /// As with `COORDINATED`: writes are stopped until the replica has them all.
+    Coordinated,
+}
+
+/// `coordinated-path`: how writes are stopped for a coordinated failover, if the master can do both (beyond.md B4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CoordinatedPath {
+    /// `CLIENT PAUSE`, and this Sentinel does the rest.
+    #[default]
+    Pause,
+    /// The server's own `FAILOVER`.
+    Failover,
+}
+
 /// The choices for one master.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MasterPolicy {
@@ -57,6 +77,10 @@ pub struct MasterPolicy {
     pub election: Election,
     /// B6
     pub masterless: Masterless,
+    /// B4
+    pub failover_mode: FailoverMode,
+    /// B4
+    pub coordinated_path: CoordinatedPath,
 }
 
 /// All choices.
@@ -78,6 +102,8 @@ impl Policies {
                 stale_replica_promotion: StaleReplicaPromotion::Never,
                 election: Election::Stock,
                 masterless: Masterless::Stock,
+                failover_mode: FailoverMode::Forced,
+                coordinated_path: CoordinatedPath::Pause,
             },
             masters: BTreeMap::new(),
             tilt: TiltMode::Stock,

@@ -43,7 +43,10 @@ const SENTINEL: Lines = &[
     ("CONFIG SET <name> <value> [<name> <value> ...]", "Change settings of this Sentinel."),
     ("CONFIG GET <pattern> [<pattern> ...]", "Tell settings of this Sentinel."),
     ("DEBUG [<name> <milliseconds> ...]", "Tell the periods of the protocol, or change them until the next start."),
-    ("FAILOVER <master>", "Start a failover without asking the others."),
+    (
+        "FAILOVER <master> [COORDINATED] [TO <host> <port>] [TIMEOUT <milliseconds>]",
+        "Start a failover without asking the others; COORDINATED: with their votes, and without losing a write.",
+    ),
     ("FLUSHCONFIG", "Write the configuration file."),
     ("GET-MASTER-ADDR-BY-NAME <master>", "Tell the address to connect to."),
     ("INFO-CACHE <master> [<master> ...]", "Tell the last INFO of each master and of its replicas."),

@@ -47,7 +47,7 @@ const USAGES: &[(&str, &str)] = &[
     ("sentinel|ckquorum", "master-name"),
     ("sentinel|config", "(SET:{parameter value}...|GET:parameter...)"),
     ("sentinel|debug", "[{parameter value}]..."),
-    ("sentinel|failover", "master-name"),
+    ("sentinel|failover", "master-name [COORDINATED] [TO:{host port#}] [TIMEOUT:milliseconds#]"),
     ("sentinel|get-master-addr-by-name", "master-name"),
     ("sentinel|get-primary-addr-by-name", "primary-name"),
     ("sentinel|info-cache", "nodename..."),

@@ -19,10 +19,11 @@ use crate::resp::reply::Value;
 use crate::sentinel::addr::Addr;
 use crate::sentinel::command::HELLO_CHANNEL;
 use crate::sentinel::id::{Epoch, MasterName, RunId};
-use crate::sentinel::io::{AdminRequest, Answer, Input};
+use crate::sentinel::io::{AdminRequest, Answer, FailoverOrder, Input};
 use crate::sentinel::monitor::hello::Hello;
 use crate::sentinel::monitor::record::MasterSpec;
 use crate::sentinel::monitor::view::MasterView;
+use crate::sentinel::policy::FailoverMode;
 
 pub(crate) const NOT_AN_INTEGER: Value = Value::fixed_error("ERR value is not an integer or out of range");
 pub(crate) const SYNTAX_ERROR: Value = Value::fixed_error("ERR syntax error");
@@ -262,12 +263,42 @@ async fn resolve(host: &str, port: u16) -> Option<Addr> {
     Some(Addr { ip: Some(ip), ..addr })
 }
 
-/// `SENTINEL FAILOVER name`
+/// `SENTINEL FAILOVER name [COORDINATED] [TO host port] [TIMEOUT ms]`, options in any order, each once.
 pub(crate) fn failover(snapshots: &mut Snapshots, words: &[Bytes]) -> Errand {
-    match snapshots.view(&words[2]) {
-        None => Errand::Reply(UNKNOWN_MASTER),
-        Some(view) => Errand::Admin { master: view.name(), request: AdminRequest::Failover, refusal: None },
+    let Some(view) = snapshots.view(&words[2]) else { return Errand::Reply(UNKNOWN_MASTER) };
+    match parse_failover(&words[3..]) {
+        Err(refusal) => Errand::Reply(refusal),
+        Ok(order) => Errand::Admin { master: view.name(), request: AdminRequest::Failover(order), refusal: None },
     }
+}
+
+/// The options of SENTINEL FAILOVER. An unknown word is told in Valkey's words, a bad `TIMEOUT` in those of FAILOVER.
+fn parse_failover(words: &[Bytes]) -> Result<FailoverOrder, Value> {
+    let mut order = FailoverOrder::default();
+    let mut rest = words;
+    while let Some((word, after)) = rest.split_first() {
+        rest = match (word.to_ascii_lowercase().as_slice(), after) {
+            (b"coordinated", _) if order.mode.is_none() => {
+                order.mode = Some(FailoverMode::Coordinated);
+                after
+            }
+            (b"to", [host, port, after @ ..]) if order.to.is_none() => {
+                let host = std::str::from_utf8(host).map_err(|_| BAD_ADDRESS)?;
+                let port = parse_strict(port).and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
+                order.to = Some(Addr::new(host, port.ok_or(Value::fixed_error("ERR Invalid port"))?));
+                after
+            }
+            (b"timeout", [ms, after @ ..]) if order.timeout.is_none() => {
+                let ms = parse_strict(ms).ok_or(NOT_AN_INTEGER)?;
+                let ms = u64::try_from(ms).ok().filter(|ms| *ms > 0);
+                order.timeout = Some(ms.ok_or(Value::fixed_error("ERR FAILOVER timeout must be greater than 0"))?);
+                after
+            }
+            (b"coordinated" | b"to" | b"timeout", _) => return Err(SYNTAX_ERROR),
+            _ => return Err(Value::fixed_error("ERR Unknown failover option specified")),
+        };
+    }
+    Ok(order)
 }
 
 /// `SENTINEL INFO-CACHE name ...`. Names that are unknown or were given before are passed over.

@@ -91,15 +91,44 @@ async fn passes_requests_on_and_answers_back() {
     client.exchange("SENTINEL FAILOVER mymaster", "+OK\r\n").await;
     client.exchange("SENTINEL RESET my*", ":1\r\n").await;
     client.exchange("SENTINEL RESET *", ":2\r\n").await;
-    assert_eq!(mailbox.take(), ["Failover", "Reset", "Reset"]);
+    let bare = "Failover(FailoverOrder { mode: None, to: None, timeout: None })";
+    assert_eq!(mailbox.take(), [bare, "Reset", "Reset"]);
     let unsaved = "ERR Failed to save config file. Check server logs.";
     *world.supervisor.lock().unwrap() = Manner::error(unsaved);
     for command in ["REMOVE mymaster", "FLUSHCONFIG", "MONITOR new 127.0.0.1 1 1", "CONFIG SET announce-port 1"] {
         client.exchange(&format!("SENTINEL {command}"), format!("-{unsaved}\r\n")).await;
     }
-    client
-        .exchange("SENTINEL FAILOVER mymaster x", "-ERR wrong number of arguments for 'sentinel|failover' command\r\n")
-        .await;
+    client.exchange("SENTINEL FAILOVER", "-ERR wrong number of arguments for 'sentinel|failover' command\r\n").await;
+}
+
+/// beyond.md B4: options in any order and case, each once; what is wrong reaches nobody.
+#[tokio::test]
+async fn failover_takes_options() {
+    let (_world, mailbox, mut client) = with_master(Manner::default()).await;
+    let to = r#"Some(Addr { host: "10.0.0.1", ip: Some(10.0.0.1), port: 6380 })"#;
+    for (options, mode, to, timeout) in [
+        ("COORDINATED", "Some(Coordinated)", "None", "None"),
+        ("to 10.0.0.1 6380", "None", to, "None"),
+        ("TIMEOUT 1 TO 10.0.0.1 6380 coordinated", "Some(Coordinated)", to, "Some(1)"),
+    ] {
+        client.exchange(&format!("SENTINEL FAILOVER mymaster {options}"), "+OK\r\n").await;
+        let order = format!("Failover(FailoverOrder {{ mode: {mode}, to: {to}, timeout: {timeout} }})");
+        assert_eq!(mailbox.take(), [order]);
+    }
+    for (options, refusal) in [
+        ("x", "Unknown failover option specified"),
+        ("COORDINATED x", "Unknown failover option specified"),
+        ("COORDINATED COORDINATED", "syntax error"),
+        ("TO 10.0.0.1", "syntax error"),
+        ("TO 10.0.0.1 0", "Invalid port"),
+        ("TIMEOUT", "syntax error"),
+        ("TIMEOUT 1 TIMEOUT 1", "syntax error"),
+        ("TIMEOUT 0", "FAILOVER timeout must be greater than 0"),
+        ("TIMEOUT 1.5", "value is not an integer or out of range"),
+    ] {
+        client.exchange(&format!("SENTINEL FAILOVER mymaster {options}"), format!("-ERR {refusal}\r\n")).await;
+    }
+    assert_eq!(mailbox.take(), nothing());
 }
 
 #[tokio::test]

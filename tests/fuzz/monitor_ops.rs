@@ -10,12 +10,15 @@ use sentineld::sentinel::addr::Addr;
 use sentineld::sentinel::ages::SharedAges;
 use sentineld::sentinel::epoch::EpochRegister;
 use sentineld::sentinel::id::{Epoch, LinkId, MasterName, ReplyToken, Rev, RunId};
-use sentineld::sentinel::io::{AdminRequest, Answer, Input, LinkError, Outbox, Output, Reply, Tag};
+use sentineld::sentinel::io::{
+    AdminRequest, Answer, FailoverOrder, HandoverStep, Input, LinkError, Outbox, Output, Reply, Tag,
+};
 use sentineld::sentinel::monitor::Monitor;
 use sentineld::sentinel::monitor::hello::Hello;
 use sentineld::sentinel::monitor::record::{MasterRecord, MasterSpec};
 use sentineld::sentinel::node::NodeNotice;
 use sentineld::sentinel::peer::LinkHealth;
+use sentineld::sentinel::policy::FailoverMode;
 use sentineld::sentinel::tilt::TiltRegister;
 use sentineld::sentinel::time::{Millis, Now, UnixMillis};
 use sentineld::sentinel::{Env, NodeSettings};
@@ -135,7 +138,15 @@ impl World<'_> {
                 Input::VoteRequest { from: ReplyToken(epoch.0), addr: Addr::new("127.0.0.1", port), epoch, candidate }
             }
             15 => {
-                let request = if self.byte().is_multiple_of(4) { AdminRequest::Reset } else { AdminRequest::Failover };
+                let mode = [None, Some(FailoverMode::Coordinated), None, Some(FailoverMode::Forced)];
+                let byte = self.byte();
+                let request = if byte.is_multiple_of(4) {
+                    AdminRequest::Reset
+                } else {
+                    let to = (byte > 200).then(|| Addr::new("127.0.0.1", self.port()));
+                    let timeout = (byte > 230).then(|| u64::from(byte));
+                    AdminRequest::Failover(FailoverOrder { mode: mode[usize::from(byte % 4)], to, timeout })
+                };
                 Input::Admin { from: ReplyToken(0), request }
             }
             16 => {
@@ -191,14 +202,18 @@ impl World<'_> {
         let byte = self.byte();
         if tag == Tag::Info && byte < 240 {
             let role = if byte.is_multiple_of(2) { "role:master" } else { "role:slave\r\nslave_repl_offset:5" };
+            let replid = "7".repeat(40);
             let run_id = if byte.is_multiple_of(8) { "8" } else { "9" }.repeat(40);
             let text = format!(
                 "run_id:{run_id}\r\nslave0:ip=127.0.0.1,port={},state=online\r\n{role}\r\nmaster_host:127.0.0.1\r\n\
-                 master_port:{}\r\nmaster_link_status:up\r\n",
+                 master_port:{}\r\nmaster_link_status:up\r\nmaster_replid:{replid}\r\nmaster_repl_offset:5\r\n",
                 self.port(),
                 self.port()
             );
             return Reply::Bulk(text.into_bytes().into());
+        }
+        if tag == Tag::Handover(HandoverStep::Demote) && byte < 200 {
+            return Reply::Array(vec![Reply::Status(b"OK"[..].into())]);
         }
         let text = REPLIES[usize::from(byte) % REPLIES.len()];
         let rest = text[1..].into();

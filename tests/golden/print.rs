@@ -93,8 +93,8 @@ impl Printer {
             "PING" => Some("ping"),
             "INFO" => Some("info"),
             "PUBLISH" => Some("hello"),
-            "AUTH" | "CLIENT" if !words.starts_with("CLIENT KILL") => Some("greeting"),
-            "SUBSCRIBE" => Some("greeting"),
+            "CLIENT" if words.starts_with("CLIENT SETNAME") => Some("greeting"),
+            "AUTH" | "SUBSCRIBE" => Some("greeting"),
             _ => None,
         };
         let wanted = kind.is_none_or(|kind| self.shown.has(kind));

@@ -19,7 +19,7 @@
 //! | `hello NAME KEY VALUE ...` | a peer's hello: see [`hello`] |
 //! | `hear PORT PAYLOAD` | a message on the hello channel, heard at a server |
 //! | `vote-request NAME EPOCH [PORT]` | a peer wants our vote for the master at this address |
-//! | `failover`, `reset`, `set OPTION VALUE` | an operator's commands |
+//! | `failover [COORDINATED] [TO PORT] [TIMEOUT MS]`, `reset`, `set OPTION VALUE` | an operator's commands |
 //! | `disk works\|fails\|hangs` | what becomes of saves |
 //! | `reboot` | this process is killed and starts again from its file |
 //! | `view`, `file`, `record` | prints what readers see, what is on disk, what would be saved now |
@@ -28,11 +28,11 @@ use std::collections::BTreeMap;
 
 use sentineld::sentinel::addr::Addr;
 use sentineld::sentinel::id::{Epoch, MasterName, ReplyToken, Secret};
-use sentineld::sentinel::io::{AdminRequest, Channel, Input, Reply, SetOption, SpecChange, Tag};
+use sentineld::sentinel::io::{AdminRequest, Channel, FailoverOrder, Input, Reply, SetOption, SpecChange, Tag};
 use sentineld::sentinel::monitor::hello::Hello;
 use sentineld::sentinel::monitor::record::{MasterRecord, MasterSpec};
 use sentineld::sentinel::node::NodeNotice;
-use sentineld::sentinel::policy::Policies;
+use sentineld::sentinel::policy::{CoordinatedPath, FailoverMode, Policies};
 
 use crate::print::{run_id, saved};
 use crate::server::{Server, State};
@@ -123,7 +123,7 @@ impl Teller {
                 let (epoch, candidate) = (Epoch(number(epoch)), run_id(name));
                 world.feed(&self.about, vec![Input::VoteRequest { from, addr, epoch, candidate }]);
             }
-            ("failover", []) => self.order(AdminRequest::Failover),
+            ("failover", words) => self.order(AdminRequest::Failover(failover_order(words))),
             ("reset", []) => self.order(AdminRequest::Reset),
             ("set", [option, value]) => {
                 let change = change(option, value);
@@ -155,6 +155,17 @@ impl Teller {
     }
 }
 
+/// `COORDINATED`, `TO [HOST:]PORT`, `TIMEOUT MS`.
+fn failover_order(words: &[&str]) -> FailoverOrder {
+    match words {
+        [] => FailoverOrder::default(),
+        ["COORDINATED", rest @ ..] => FailoverOrder { mode: Some(FailoverMode::Coordinated), ..failover_order(rest) },
+        ["TO", at, rest @ ..] => FailoverOrder { to: Some(addr(at)), ..failover_order(rest) },
+        ["TIMEOUT", ms, rest @ ..] => FailoverOrder { timeout: Some(number(ms)), ..failover_order(rest) },
+        _ => panic!("no such options: {words:?}"),
+    }
+}
+
 fn number<T: std::str::FromStr>(text: &str) -> T {
     text.parse().unwrap_or_else(|_| panic!("a number: {text}"))
 }
@@ -173,7 +184,8 @@ fn pairs<'a>(words: &'a [&'a str]) -> impl Iterator<Item = (&'a str, &'a str)> {
 }
 
 /// `announce-ip`, `announce-port`, `port`, `resolve-hostnames yes`, `announce-hostnames yes`, `crash-after-election`,
-/// `crash-after-promotion`, `policies stock` for none of what beyond.md adds, and `period NAME MS` as `SENTINEL DEBUG` changes it.
+/// `crash-after-promotion`, `policies stock` for none of what beyond.md adds, `policies coordinated`, `policies path
+/// failover`, and `period NAME MS` as `SENTINEL DEBUG` changes it.
 fn set_node(world: &mut World, key: &str, rest: &[&str]) {
     let node = &mut world.node;
     let yes = rest.first() == Some(&"yes");
@@ -185,6 +197,8 @@ fn set_node(world: &mut World, key: &str, rest: &[&str]) {
         ("resolve-hostnames", _) => node.resolve_hostnames = yes,
         ("announce-hostnames", _) => node.announce_hostnames = yes,
         ("policies", ["stock"]) => node.policies = Policies::stock(),
+        ("policies", ["coordinated"]) => node.policies.defaults.failover_mode = FailoverMode::Coordinated,
+        ("policies", ["path", "failover"]) => node.policies.defaults.coordinated_path = CoordinatedPath::Failover,
         ("crash-after-election", []) => node.crash_after_election = true,
         ("crash-after-promotion", []) => node.crash_after_promotion = true,
         ("period", [name, ms]) => {
@@ -208,8 +222,8 @@ fn set_node(world: &mut World, key: &str, rest: &[&str]) {
 }
 
 /// `master`, `slave`, `of PORT`, `run-id X`, `obeys yes|no`, `priority|offset|link|link-down|announced VALUE` for what
-/// INFO says, `replicas PORT ...` or `lists LINE ...` for its `slaveN` lines, `answers COMMAND REPLY ...` for a reply
-/// that is not the usual one (`usual` takes it back).
+/// INFO says, `replid X` likewise, `replicas PORT ...` or `lists LINE ...` for its `slaveN` lines, `answers COMMAND REPLY ...` for a reply
+/// that is not the usual one (`usual` takes it back); `COMMAND` may be `word|subword`.
 fn set_server(server: &mut Server, words: &[&str]) {
     match words {
         [] => {}

@@ -32,6 +32,10 @@ pub(crate) struct Server {
     pub(crate) says: BTreeMap<String, String>,
     /// Answers to a command word that are not the usual ones.
     pub(crate) answers: BTreeMap<String, String>,
+    /// Commands of an open transaction; `None` in it stands for one that was refused.
+    queue: Option<Vec<Option<Command>>>,
+    /// CLIENT PAUSE: writes wait.
+    paused: bool,
 }
 
 impl Server {
@@ -46,28 +50,67 @@ impl Server {
             obeys: true,
             says: says.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
             answers: BTreeMap::new(),
+            queue: None,
+            paused: false,
         }
     }
 
     /// Carries a command out and answers it.
     pub(crate) fn serve(&mut self, command: &Command) -> Reply {
         let words = command.words(&BTreeMap::new());
-        let word = String::from_utf8_lossy(&words[0]).to_lowercase();
-        if let Some(answer) = self.answers.get(&word) {
-            return reply(answer);
+        let words: Vec<String> = words.iter().map(|word| String::from_utf8_lossy(word).to_lowercase()).collect();
+        let both = words.get(1).map(|second| format!("{}|{second}", words[0]));
+        let answer = self.answers.get(&words[0]).or_else(|| self.answers.get(&both?));
+        let refusal = match command {
+            Command::Refused => Some("-ERR wrong number of arguments for 'client' command".to_owned()),
+            _ => answer.cloned(),
+        };
+        if let Some(queue) = self.queue.as_mut().filter(|_| *command != Command::Exec) {
+            let is_refused = refusal.as_ref().is_some_and(|refusal| refusal.starts_with('-'));
+            queue.push((!is_refused).then(|| command.clone()));
+            return reply(&refusal.unwrap_or_else(|| "+QUEUED".to_owned()));
+        }
+        if let Some(refusal) = refusal {
+            self.queue = None;
+            return reply(&refusal);
         }
         match command {
+            Command::Multi => {
+                self.queue = Some(Vec::new());
+                reply("+OK")
+            }
+            Command::Exec => {
+                match self.queue.take().unwrap_or_default().into_iter().collect::<Option<Vec<Command>>>() {
+                    Some(commands) => Reply::Array(commands.iter().map(|command| self.apply(command)).collect()),
+                    None => reply("-EXECABORT Transaction discarded because of previous errors."),
+                }
+            }
+            command => self.apply(command),
+        }
+    }
+
+    fn apply(&mut self, command: &Command) -> Reply {
+        assert!(!(self.paused && matches!(command, Command::PublishHello(_))), "it would wait, and all behind it");
+        match command {
+            Command::ClientPause(_) => {
+                self.paused = true;
+                reply("+OK")
+            }
+            Command::ClientUnpause => {
+                self.paused = false;
+                reply("+OK")
+            }
             Command::Ping => reply("+PONG"),
             Command::PublishHello(_) => reply(":1"),
             Command::Info | Command::InfoSections => Reply::Bulk(self.info().into_bytes().into()),
             Command::ReplicaofNoOne if self.obeys => {
                 "master".clone_into(&mut self.role);
-                reply("+QUEUED")
+                reply("+OK")
             }
             Command::Replicaof { host, port } if self.obeys => {
                 "slave".clone_into(&mut self.role);
                 self.follows = (host.clone(), *port);
-                reply("+QUEUED")
+                reply("+OK")
             }
             _ => reply("+OK"),
         }
@@ -87,6 +130,9 @@ impl Server {
             ("offset", "slave_repl_offset"),
             ("announced", "replica_announced"),
         ];
+        if let (Some(replid), Some(offset)) = (self.says.get("replid"), self.says.get("offset")) {
+            lines.push(format!("master_replid:{replid:0>40}\r\nmaster_repl_offset:{offset}"));
+        }
         // A master writes none of these; what a script makes it say after all must be passed over.
         let said =
             fields.iter().filter(|(key, _)| self.role == "slave" || !["link", "priority", "offset"].contains(key));

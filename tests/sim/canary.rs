@@ -13,11 +13,12 @@ use sentineld::sentinel::monitor::record::MasterRecord;
 use sentineld::sentinel::node::Routed;
 use sentineld::sentinel::peer::LinkHealth;
 use sentineld::sentinel::peer::PeerInput;
-use sentineld::sentinel::policy::StaleReplicaPromotion;
+use sentineld::sentinel::policy::{CoordinatedPath, StaleReplicaPromotion};
 use sentineld::sentinel::time::Millis;
 
 use crate::checker::Weakness;
 use crate::faults::Fault;
+use crate::redis_model::Denied;
 use crate::swarm::Swarm;
 
 /// The planted bugs, each with the rule that has to see it, alone.
@@ -45,6 +46,8 @@ pub const HUNTS: &[(Canary, &str)] = &[
     (Canary::EventsSwapped, "grammar"),
     (Canary::OdownUntold, "I6"),
     (Canary::RepliesUncounted, "I22"),
+    (Canary::OffsetsIgnored, "B4"),
+    (Canary::PauseForgotten, "B4"),
     (Canary::RemoveForgetsVotes, "I3"),
     (Canary::LinkLeavesWithOne, "I20"),
     (Canary::VotesLost, "liveness"),
@@ -105,6 +108,10 @@ pub enum Canary {
     OdownUntold,
     /// Commands pile up.
     RepliesUncounted,
+    /// A replica is taken for one that has everything, whatever its master has.
+    OffsetsIgnored,
+    /// Writes are not stopped before offsets are compared.
+    PauseForgotten,
     /// A master that is removed and monitored again may be voted for twice in one epoch.
     RemoveForgetsVotes,
     /// The link to a peer is closed when one of its masters needs it no longer.
@@ -170,6 +177,11 @@ impl Canary {
             }
             Canary::TiltIgnored => {
                 swarm.rates.insert(Fault::NodePause, 3_000_000);
+            }
+            Canary::OffsetsIgnored | Canary::PauseForgotten => {
+                swarm.rates.insert(Fault::Plan, 4_000_000);
+                swarm.denied = Denied::default();
+                swarm.policies.defaults.coordinated_path = CoordinatedPath::Pause;
             }
             Canary::RemoveForgetsVotes | Canary::LinkLeavesWithOne => {
                 swarm.be_operated();
@@ -256,6 +268,11 @@ impl Canary {
             (Canary::PriorityIgnored, Input::Reply { link, tag: Tag::Info, value: Reply::Bulk(text) }) => {
                 reworded(link, &text, "slave_priority:0", "slave_priority:100")
             }
+            (Canary::OffsetsIgnored, Input::Reply { link, tag: Tag::Info, value: Reply::Bulk(text) }) => {
+                let text =
+                    String::from_utf8_lossy(&text).replace("master_repl_offset:", "master_repl_offset:0\r\nwas:");
+                Input::Reply { link, tag: Tag::Info, value: Reply::Bulk(text.into_bytes().into()) }
+            }
             (Canary::PromotionBelieved, Input::Reply { link, tag: Tag::Info, value: Reply::Bulk(text) }) => {
                 reworded(link, &text, "role:slave", "role:master")
             }
@@ -306,6 +323,13 @@ impl Canary {
                     {
                         let health = LinkHealth { pending_commands: 200, ..LinkHealth::new(Millis::default()) };
                         view.instance.ages = Arc::new(SharedAges::new(&health));
+                    }
+                }
+            }
+            Canary::PauseForgotten => {
+                for output in outputs {
+                    if let Output::Send { command: command @ Command::ClientPause(_), .. } = output {
+                        *command = Command::ClientUnpause;
                     }
                 }
             }

@@ -3,13 +3,15 @@
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
-use sentineld::sentinel::io::AdminRequest;
+use sentineld::sentinel::addr::Addr;
+use sentineld::sentinel::io::{AdminRequest, FailoverOrder};
+use sentineld::sentinel::policy::FailoverMode;
 
 use crate::disk::Health;
 use crate::dns::Dns;
 use crate::net::Host;
 use crate::node::{Happening, node_ip};
-use crate::redis_model::{Process, Script};
+use crate::redis_model::{Process, Script, Server};
 use crate::swarm::Names;
 use crate::world::{Event, World};
 
@@ -46,6 +48,8 @@ pub enum Fault {
     Busy,
     /// Names cannot be looked up, or not in time, or mean an address where nobody is.
     Dns,
+    /// An operator plans a failover that loses nothing.
+    Plan,
 }
 
 /// The end of a fault.
@@ -106,6 +110,7 @@ impl Fault {
         Fault::Operate,
         Fault::Busy,
         Fault::Dns,
+        Fault::Plan,
     ];
 
     /// Chance that a world has this class at all.
@@ -125,6 +130,7 @@ impl Fault {
             Fault::Breakage => 1..8,
             Fault::ServerKill | Fault::ServerHang => 6..25,
             Fault::Force => 15..60,
+            Fault::Plan => 3..20,
             _ => 4..30,
         }
     }
@@ -182,7 +188,7 @@ impl World {
                 let rng = self.sh.rng.fault(fault);
                 let node = rng.random_range(0..self.nodes.len());
                 let group = rng.random_range(0..self.swarm.groups.len());
-                self.administer(node, group, AdminRequest::Failover);
+                self.administer(node, group, AdminRequest::Failover(FailoverOrder::default()));
             }
             Fault::Replay => {
                 let rng = self.sh.rng.fault(fault);
@@ -202,7 +208,25 @@ impl World {
             Fault::Operate => self.strike_operator(),
             Fault::Busy => self.strike_busy(),
             Fault::Dns => self.strike_dns(),
+            Fault::Plan => self.strike_plan(),
         }
+    }
+
+    /// Of a Sentinel that knows what it means, whatever the state of its master.
+    fn strike_plan(&mut self) {
+        let (ours, groups) = (self.nodes.len() - self.swarm.stock, self.swarm.groups.len());
+        if ours == 0 {
+            return;
+        }
+        let rng = self.sh.rng.fault(Fault::Plan);
+        let (node, group) = (rng.random_range(0..ours), rng.random_range(0..groups));
+        let (names_one, choice) = (rng.random_bool(0.3), rng.random_range(0..8));
+        let timeout = rng.random_bool(0.3).then(|| rng.random_range(1..2_000));
+        let members: Vec<&Server> = self.servers.iter().filter(|server| server.group == group).collect();
+        let named = names_one.then(|| members[choice % members.len()]);
+        let to = named.map(|server| Addr::new(&server.ip, server.port));
+        let order = FailoverOrder { mode: Some(FailoverMode::Coordinated), to, timeout };
+        self.administer(node, group, AdminRequest::Failover(order));
     }
 
     fn strike_node_crash(&mut self) {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use rand::RngExt;
 use sentineld::sentinel::id::Epoch;
-use sentineld::sentinel::io::AdminRequest;
+use sentineld::sentinel::io::{AdminRequest, FailoverOrder};
 use sentineld::sentinel::monitor::view::MasterView;
 use sentineld::sentinel::policy::Election;
 
@@ -57,7 +57,7 @@ impl World {
         for _ in 0..TRIES {
             self.run_for(10_000 * MS)?;
             let Some(group) = (0..self.swarm.groups.len()).find(|group| self.epochs_collide(*group)) else { break };
-            self.administer(0, group, AdminRequest::Failover);
+            self.administer(0, group, AdminRequest::Failover(FailoverOrder::default()));
         }
         Ok(())
     }

@@ -148,6 +148,7 @@ impl Total {
             failovers,
             switches,
             forced,
+            coordinated,
             tilts,
             faults,
             weaknesses,
@@ -160,6 +161,7 @@ impl Total {
         self.stats.failovers += failovers;
         self.stats.switches += switches;
         self.stats.forced += forced;
+        self.stats.coordinated += coordinated;
         self.stats.tilts += tilts;
         self.stats.simulated_us += simulated_us;
         self.stats.convergence_us = self.stats.convergence_us.max(convergence_us);
@@ -204,7 +206,7 @@ fn seeds_hold_every_invariant() {
     let stats = &total.stats;
     say(&format!(
         "sim: {} seeds, {:.0} simulated s in {wall:.1} s ({:.0} per s), {} inputs, {} elections, {} failovers, {} switches, \
-         {} forced, {} TILT; slowest agreement {:.1} s",
+         {} forced, {} coordinated, {} TILT; slowest agreement {:.1} s",
         total.seeds,
         stats.simulated_us as f64 / 1e6,
         stats.simulated_us as f64 / 1e6 / wall,
@@ -213,6 +215,7 @@ fn seeds_hold_every_invariant() {
         stats.failovers,
         stats.switches,
         stats.forced,
+        stats.coordinated,
         stats.tilts,
         stats.convergence_us as f64 / 1e6,
     ));
@@ -253,6 +256,7 @@ fn five_sentinels_run_faster_than_time() {
 fn kept_seeds_hold_and_have_scenarios() {
     const SCENARIOS: &str = concat!(
         include_str!("scenario/beyond.rs"),
+        include_str!("scenario/coordinated.rs"),
         include_str!("scenario/disk.rs"),
         include_str!("scenario/leader_crash.rs"),
         include_str!("scenario/partition.rs"),

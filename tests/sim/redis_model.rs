@@ -40,6 +40,39 @@ pub enum Script {
     Written,
 }
 
+/// What a server says to commands that its users are denied.
+const DENIED: &[u8] = b"NOPERM this user has no permissions to run this command";
+/// The longest time until a replica that has everything says so, when its master waits for it.
+const ACK_PERIOD_US: u64 = 1_000_000;
+
+/// What Sentinels are denied by access rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Denied {
+    /// `CLIENT PAUSE`
+    pub pause: bool,
+    /// `FAILOVER`
+    pub failover: bool,
+}
+
+/// A point in the history of some data. Histories part where a replica becomes a master.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Point {
+    /// `master_replid`
+    pub replid: u64,
+    /// Bytes of the replication stream.
+    pub offset: u64,
+}
+
+/// A handover by the server's own `FAILOVER`.
+#[derive(Clone, Debug)]
+struct Handover {
+    host: String,
+    port: u16,
+    /// The replica will not have said before that it has everything.
+    acked_at: u64,
+    until: u64,
+}
+
 /// What a server replicates from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
@@ -76,6 +109,17 @@ pub struct Server {
     pub priority: u32,
     /// Replication offset.
     pub offset: u64,
+    /// History of its data.
+    pub replid: u64,
+    /// The last write that it acknowledged.
+    pub acked: Point,
+    /// What Sentinels may not send here.
+    pub denied: Denied,
+    /// CLIENT PAUSE: writes wait until then.
+    paused_until: u64,
+    /// What waits with them, and everything behind it on the same connection.
+    blocked: VecDeque<(ConnId, Tag, Command)>,
+    handover: Option<Handover>,
     saved_upstream: Option<(String, u16)>,
     loading_until: u64,
     script: Option<Script>,
@@ -98,6 +142,12 @@ impl Server {
             upstream: upstream.clone().map(|(host, port)| follow(host, port, 0)),
             priority,
             offset: 1,
+            replid: group as u64 + 1,
+            acked: Point::default(),
+            denied: Denied::default(),
+            paused_until: 0,
+            blocked: VecDeque::new(),
+            handover: None,
             saved_upstream: upstream,
             loading_until: 0,
             script: None,
@@ -129,12 +179,24 @@ impl Server {
         let longest = if sh.rng.servers.random_bool(0.1) { 10_000_000 } else { 800_000 };
         self.loading_until = sh.now + sh.rng.servers.random_range(0..longest);
         self.boot(sh);
+        if self.upstream.is_none() {
+            self.begin_history(sh);
+        }
+    }
+
+    /// What it takes from now on is nobody else's.
+    fn begin_history(&mut self, sh: &mut Shared) {
+        sh.last_replid += 1;
+        self.replid = sh.last_replid;
     }
 
     /// The process is gone.
     pub fn kill(&mut self) {
         self.process = Process::Dead;
         self.script = None;
+        self.paused_until = 0;
+        self.blocked.clear();
+        self.handover = None;
         self.clients.clear();
         self.subscribers.clear();
         self.inbox.clear();
@@ -202,9 +264,25 @@ impl Server {
         if !self.clients.contains(&conn) {
             return;
         }
+        let waits = matches!(command, Command::PublishHello(_)) && self.holds_writes(sh.now);
+        if waits || self.blocked.iter().any(|(behind, ..)| *behind == conn) {
+            self.blocked.push_back((conn, tag, command));
+            return;
+        }
         let queueing = sh.net.conns[conn].multi.is_some();
+        let refusal = self.refusal(&command);
         let reply = match command {
             command if self.script.is_some() => self.while_busy(sh, conn, &command),
+            _ if refusal.is_some() => {
+                if let Some(queue) = &mut sh.net.conns[conn].multi {
+                    queue.push(Command::Refused);
+                }
+                refusal.expect("just looked")
+            }
+            Command::Exec if sh.net.conns[conn].multi.iter().flatten().any(|queued| *queued == Command::Refused) => {
+                sh.net.conns[conn].multi = None;
+                Reply::Error(b"EXECABORT a command was refused.".as_slice().into())
+            }
             Command::Exec => {
                 let queued = sh.net.conns[conn].multi.take().unwrap_or_default();
                 Reply::Array(queued.into_iter().map(|command| self.apply(sh, conn, command)).collect())
@@ -226,6 +304,43 @@ impl Server {
             Channel::PubSub => Tell::Push(None),
         };
         sh.server_send(conn, tell);
+    }
+
+    fn refusal(&self, command: &Command) -> Option<Reply> {
+        let text = match command {
+            Command::ClientPause(_) if self.denied.pause => DENIED,
+            Command::Failover { .. } | Command::FailoverAbort if self.denied.failover => DENIED,
+            Command::Refused => b"ERR wrong number of arguments for 'client' command".as_slice(),
+            _ => return None,
+        };
+        Some(Reply::Error(text.into()))
+    }
+
+    /// Whether writes wait.
+    fn holds_writes(&self, now: u64) -> bool {
+        now < self.paused_until || self.handover.is_some()
+    }
+
+    /// Whether clients can write here.
+    pub fn takes_writes(&self, now: u64) -> bool {
+        self.process == Process::Running && self.upstream.is_none() && !self.holds_writes(now)
+    }
+
+    /// Carries out what waited, if it need not wait any more.
+    fn unblock(&mut self, sh: &mut Shared) {
+        if self.process == Process::Running && !self.holds_writes(sh.now) {
+            for (conn, tag, command) in std::mem::take(&mut self.blocked) {
+                self.run(sh, conn, tag, command);
+            }
+        }
+    }
+
+    /// It becomes a master: its history parts from that of its master here.
+    fn promote(&mut self, sh: &mut Shared) {
+        if self.upstream.take().is_some() {
+            sh.promotions.push((self.host - sh.sentinels, Point { replid: self.replid, offset: self.offset }));
+            self.begin_history(sh);
+        }
     }
 
     /// What a server says that runs a script: everything but a few commands is refused.
@@ -271,8 +386,11 @@ impl Server {
             }
             Command::ReplicaofNoOne => {
                 sh.trace.note(sh.now, || format!("{} becomes a master at {}", self.ip, self.offset));
-                self.upstream = None;
+                self.promote(sh);
                 ok()
+            }
+            Command::Replicaof { .. } if self.handover.is_some() => {
+                Reply::Error(b"ERR REPLICAOF not allowed while failing over.".as_slice().into())
             }
             Command::Replicaof { host, port } => {
                 sh.trace.note(sh.now, || format!("{} follows {host}", self.ip));
@@ -288,6 +406,34 @@ impl Server {
                 ok()
             }
             Command::ClientKill(class) => self.kill_clients(sh, conn, class),
+            Command::ClientPause(ms) => {
+                sh.trace.note(sh.now, || format!("{} holds writes for {ms} ms", self.ip));
+                self.paused_until = self.paused_until.max(sh.now + ms * 1_000);
+                ok()
+            }
+            Command::ClientUnpause => {
+                sh.trace.note(sh.now, || format!("{} holds writes no longer", self.ip));
+                self.paused_until = 0;
+                self.unblock(sh);
+                ok()
+            }
+            Command::Failover { .. } if self.upstream.is_some() || self.handover.is_some() => {
+                Reply::Error(b"ERR FAILOVER is not valid when server is a replica.".as_slice().into())
+            }
+            Command::Failover { host, port, timeout } => {
+                sh.trace.note(sh.now, || format!("{} hands over to {host}", self.ip));
+                let acked_at = sh.now + sh.rng.servers.random_range(0..ACK_PERIOD_US);
+                self.handover = Some(Handover { host, port, acked_at, until: sh.now + timeout * 1_000 });
+                ok()
+            }
+            Command::FailoverAbort => match self.handover.take() {
+                Some(_) => {
+                    self.unblock(sh);
+                    ok()
+                }
+                None => Reply::Error(b"ERR No failover in progress.".as_slice().into()),
+            },
+            Command::Refused => Reply::Error(b"ERR wrong number of arguments".as_slice().into()),
             Command::ScriptKill => Reply::Error(b"NOTBUSY No scripts in execution right now.".as_slice().into()),
             Command::IsMasterDown { .. } => Reply::Error(b"ERR unknown command 'SENTINEL'".as_slice().into()),
             Command::Auth { .. } | Command::ClientSetname(_) | Command::Multi | Command::Exec => ok(),
@@ -332,6 +478,7 @@ impl Server {
                     write!(text, "slave_priority:{}\r\nslave_read_only:1\r\nreplica_announced:1\r\n", self.priority);
             }
         }
+        let _ = write!(text, "master_replid:{:040x}\r\n", self.replid);
         let _ = write!(text, "connected_slaves:{}\r\n", self.replicas.len());
         for (number, replica) in self.replicas.iter().enumerate() {
             let ip = server_ip(*replica);
@@ -355,13 +502,14 @@ fn ok() -> Reply {
     Reply::Status(b"OK".as_slice().into())
 }
 
-/// One round: links go up and down, masters take writes, replicas catch up.
+fn catch_up(servers: &mut [Server], replica: usize, master: usize) {
+    (servers[replica].offset, servers[replica].replid) = (servers[master].offset, servers[master].replid);
+}
+
+/// One round: links go up and down, replicas catch up, and then masters take writes, which replicas get in the next one.
 pub fn replicate(servers: &mut [Server], sh: &mut Shared) {
     for server in servers.iter_mut() {
         server.replicas.clear();
-        if server.process == Process::Running && server.upstream.is_none() {
-            server.offset += sh.rng.servers.random_range(0..1_000);
-        }
     }
     for replica in 0..servers.len() {
         if servers[replica].process != Process::Running {
@@ -371,6 +519,39 @@ pub fn replicate(servers: &mut [Server], sh: &mut Shared) {
         let master = servers.iter().position(|server| server.is_at(&upstream.host, upstream.port));
         let Some(master) = master.filter(|master| *master != replica) else { continue };
         round(servers, replica, master, upstream, sh);
+    }
+    for server in servers.iter_mut() {
+        server.unblock(sh);
+        if server.process == Process::Running && server.upstream.is_none() {
+            let written = sh.rng.servers.random_range(0..1_000);
+            if server.takes_writes(sh.now) && server.script.is_none() {
+                server.offset += written;
+                server.acked = Point { replid: server.replid, offset: server.offset };
+            }
+        }
+    }
+    for server in 0..servers.len() {
+        hand_over(servers, server, sh);
+    }
+}
+
+/// A server that hands over goes on, or gives up.
+fn hand_over(servers: &mut [Server], server: usize, sh: &mut Shared) {
+    let Some(handover) = servers[server].handover.clone() else { return };
+    if servers[server].process != Process::Running || sh.now < handover.acked_at {
+        return;
+    }
+    if sh.now > handover.until {
+        servers[server].handover = None;
+        return;
+    }
+    let target = servers.iter().position(|other| other.is_at(&handover.host, handover.port));
+    let Some(target) = target.filter(|target| servers[server].replicas.contains(target)) else { return };
+    if servers[target].offset == servers[server].offset && servers[target].upstream.is_some() {
+        servers[target].promote(sh);
+        servers[server].handover = None;
+        let now = sh.now;
+        servers[server].demote((handover.host, handover.port), now);
     }
 }
 
@@ -390,13 +571,13 @@ fn round(servers: &mut [Server], replica: usize, master: usize, mut upstream: Up
             upstream.down_since = Some(sh.now);
             upstream.synced_at = None;
         } else if answers && chained {
-            servers[replica].offset = servers[master].offset;
+            catch_up(servers, replica, master);
         }
     } else if answers && chained {
         let ready = *upstream.synced_at.get_or_insert_with(|| sh.now + sh.rng.servers.random_range(100_000..1_500_000));
         if sh.now >= ready {
             upstream.up = true;
-            servers[replica].offset = servers[master].offset;
+            catch_up(servers, replica, master);
         }
     } else {
         upstream.synced_at = None;

@@ -8,10 +8,11 @@ use rand::{RngExt, SeedableRng};
 
 use sentineld::sentinel::id::MasterName;
 use sentineld::sentinel::monitor::record::MasterSpec;
-use sentineld::sentinel::policy::{Election, Masterless, Policies, TiltMode};
+use sentineld::sentinel::policy::{CoordinatedPath, Election, Masterless, Policies, TiltMode};
 use sentineld::sentinel::time::Periods;
 
 use crate::faults::Fault;
+use crate::redis_model::Denied;
 
 /// Mean time between two faults of one class, microseconds. Classes that are absent never strike.
 pub type Rates = std::collections::BTreeMap<Fault, u64>;
@@ -57,6 +58,8 @@ pub struct Swarm {
     pub rates: Rates,
     /// What ours do where stock does otherwise.
     pub policies: Policies,
+    /// What servers do not let Sentinels do.
+    pub denied: Denied,
     /// Operators change settings: see [`Fault::Operate`].
     pub operated: bool,
     /// How long faults may strike, microseconds after warm-up.
@@ -86,6 +89,7 @@ impl Swarm {
             tick_late_us: 1_000,
             rates: Rates::new(),
             policies: Policies::default(),
+            denied: Denied::default(),
             operated: false,
             faulty_us: 0,
         }
@@ -130,7 +134,7 @@ impl Swarm {
         let mut rates = Rates::new();
         let drawn = rng.random_range(60..=120);
         let duration = seconds.unwrap_or(drawn);
-        for fault in Fault::ALL {
+        for fault in Fault::ALL.iter().filter(|fault| **fault != Fault::Plan) {
             let strikes = rng.random_bool(fault.likelihood());
             let mean = rng.random_range(fault.mean_seconds()) * 1_000_000;
             if strikes {
@@ -161,11 +165,26 @@ impl Swarm {
             tick_late_us: [1_000, 10_000, 50_000][rng.random_range(0..3)],
             rates,
             policies: Policies::default(),
+            denied: Denied::default(),
             operated: false,
             faulty_us: duration * 1_000_000,
         };
         swarm.mix(&mut rng);
+        swarm.plan(seed);
         swarm
+    }
+
+    /// In a third of the worlds operators plan failovers. Drawn by itself, so that the rest of the world is as without.
+    fn plan(&mut self, seed: u64) {
+        let mut rng = stream(seed, 9);
+        if rng.random_bool(0.35) {
+            self.rates.insert(Fault::Plan, rng.random_range(Fault::Plan.mean_seconds()) * 1_000_000);
+            let denies = rng.random_range(0..8);
+            self.denied = Denied { pause: denies < 2, failover: denies == 0 || denies == 7 };
+            if rng.random_bool(0.2) {
+                self.policies.defaults.coordinated_path = CoordinatedPath::Failover;
+            }
+        }
     }
 
     /// In a third of the worlds one or two Sentinels are stock; some have ours behave like stock in one thing; some are of

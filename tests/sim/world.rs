@@ -116,6 +116,8 @@ pub struct Stats {
     pub switches: u64,
     /// Failovers that an operator asked for.
     pub forced: u64,
+    /// Of these, coordinated ones that were announced.
+    pub coordinated: u64,
     /// `+tilt`
     pub tilts: u64,
     /// Faults by class.
@@ -160,6 +162,10 @@ pub struct Shared {
     pub views_are_compared: bool,
     /// Hellos that were sent, to be replayed: a few, old ones preferred.
     pub old_hellos: Vec<String>,
+    /// Servers that have become masters, and what they had then.
+    pub promotions: Vec<(usize, redis_model::Point)>,
+    /// The last history that began.
+    pub last_replid: u64,
     heap: BinaryHeap<Reverse<Scheduled>>,
     order: u64,
 }
@@ -251,6 +257,8 @@ pub struct World {
     pub partitions: BTreeMap<u64, Vec<(Host, Host)>>,
     /// How often conditions on the world are looked at, microseconds; 0 is after every event.
     pub look_us: u64,
+    /// What servers that became masters did not have of what others had acknowledged.
+    pub losses: Vec<String>,
 }
 
 impl World {
@@ -278,6 +286,8 @@ impl World {
             tick_late_us: swarm.tick_late_us,
             views_are_compared: swarm.seed % 16 == 8,
             old_hellos: Vec::new(),
+            promotions: Vec::new(),
+            last_replid: 1_000,
             heap: BinaryHeap::new(),
             order: 0,
         };
@@ -302,7 +312,16 @@ impl World {
         });
         let nodes = nodes.collect();
         sh.push(0, Event::Replicate);
-        World { sh, nodes, servers, swarm, lost: BTreeSet::new(), partitions: BTreeMap::new(), look_us: LOOK_US }
+        World {
+            sh,
+            nodes,
+            servers,
+            swarm,
+            lost: BTreeSet::new(),
+            partitions: BTreeMap::new(),
+            look_us: LOOK_US,
+            losses: Vec::new(),
+        }
     }
 
     /// Starts all Sentinels and waits until they know each other, on disk.
@@ -359,9 +378,29 @@ impl World {
         let Some(Reverse(next)) = self.sh.heap.pop() else { return Ok(()) };
         self.sh.now = next.at;
         self.dispatch(next.event);
+        self.see_promotions();
         match self.sh.checkers.violation.take() {
             None => Ok(()),
             Some((rule, story)) => Err(Violation { rule, story, at: self.sh.now }),
+        }
+    }
+
+    /// What each server that has just become a master lacks of what members of its group acknowledged in that history.
+    fn see_promotions(&mut self) {
+        for (server, had) in std::mem::take(&mut self.sh.promotions) {
+            let group = self.servers[server].group;
+            let others =
+                self.servers.iter().filter(|other| other.group == group && other.ip != self.servers[server].ip);
+            let mut lacks = None;
+            for other in others {
+                let ahead = other.acked.replid == had.replid && other.acked.offset > had.offset;
+                if ahead || (other.replid == had.replid && other.takes_writes(self.sh.now)) {
+                    let last = other.acked;
+                    lacks = Some(format!("{} has acknowledged {last:?}, {} has {had:?}", other.ip, server_ip(server)));
+                }
+            }
+            self.losses.extend(lacks.clone());
+            self.sh.see(&Observation::BecameMaster { server, lacks: lacks.as_deref() });
         }
     }
 
@@ -474,6 +513,7 @@ fn build_servers(swarm: &Swarm, sh: &mut Shared) -> Vec<Server> {
             let upstream = (member > 0).then(|| (server_ip(master), 6379));
             let mut server = Server::new(swarm.sentinels + number, group, server_ip(number), priority, upstream);
             server.boot(sh);
+            server.denied = swarm.denied;
             sh.priorities.push(priority);
             servers.push(server);
         }

@@ -1,11 +1,10 @@
 //! What an operator does to this master: SET, FAILOVER, RESET. And what the rest of the process tells it.
 
 use super::Monitor;
-use super::failover::{Authority, FailoverState};
 use super::instance::{Role, Sentinel, Server, ServerId};
 use crate::sentinel::Env;
 use crate::sentinel::addr::Addr;
-use crate::sentinel::event::{EventKind, Level};
+use crate::sentinel::event::EventKind;
 use crate::sentinel::id::{Epoch, ReplyToken, Rev, RunId};
 use crate::sentinel::io::{AdminRequest, Answer, Outbox, Output, SetOption, SpecChange};
 use crate::sentinel::node::NodeNotice;
@@ -19,10 +18,7 @@ impl Monitor {
     pub(super) fn on_admin(&mut self, from: ReplyToken, request: AdminRequest, env: &Env<'_>, out: &mut Outbox) {
         match request {
             AdminRequest::Set(options) => self.set(from, options, env, out),
-            AdminRequest::Failover => {
-                let with = self.failover_by_operator(env, out);
-                out.push(Output::Answer { to: from, with });
-            }
+            AdminRequest::Failover(order) => self.order_failover(from, &order, env, out),
             AdminRequest::WholeInfo => self.fetch_whole_info(from, env, out),
             AdminRequest::Reset => {
                 self.reset(env, out);
@@ -80,24 +76,12 @@ impl Monitor {
         self.dirty = true;
     }
 
-    fn failover_by_operator(&mut self, env: &Env<'_>, out: &mut Outbox) -> Answer {
-        if self.failover.state != FailoverState::Idle {
-            return Answer::Error("INPROG Failover already in progress".to_owned());
-        }
-        if self.best_replica(env).is_none() {
-            return Answer::Error("NOGOODSLAVE No suitable replica to promote".to_owned());
-        }
-        let text = format!("Executing user requested FAILOVER of '{}'", self.spec.name);
-        out.push(Output::Log(Level::Warning, text));
-        self.start_failover(Authority::Operator, env, out);
-        Answer::Ok
-    }
-
     /// Everything that was learnt is forgotten, replicas and peers included; settings and epochs stay. Nothing is
     /// saved, as in stock.
     fn reset(&mut self, env: &Env<'_>, out: &mut Outbox) {
         let now = env.now.mono;
         self.settle_promotion(env, out);
+        self.undo = self.amends().or(self.undo.take());
         self.drop_server_links(now, out);
         self.replicas.clear();
         for peer in std::mem::take(&mut self.sentinels).into_keys() {

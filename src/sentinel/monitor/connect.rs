@@ -95,6 +95,9 @@ impl Monitor {
     fn info_wanted_at(&self, seat: Seat<'_>, env: &Env<'_>) -> Millis {
         let server = seat.server;
         let Some(last) = server.info_at else { return env.now.mono };
+        if let Some(at) = seat.replica.and_then(|(key, _)| self.catch_up_info_at(key, server.info_sent_at)) {
+            return at;
+        }
         let correction = seat.replica.and_then(|(_, replica)| correction_due_at(replica, env)).filter(|at| *at > last);
         if let (Some(since), Some(sent)) = (reconfiguring_since(seat), server.info_sent_at) {
             let spacing = sent.since(since).clamp(*RECONF_INFO_SPACING.start(), *RECONF_INFO_SPACING.end());
@@ -115,7 +118,9 @@ impl Monitor {
         if awaited && self.promoted() == Some(key) {
             return PROMOTION_INFO_PERIOD.min(normal);
         }
-        let trouble = self.master.sdown.is_some() || self.odown.is_some() || self.failover.state != FailoverState::Idle;
+        let wrong = self.master.role == Role::Replica && self.heals_masterless(env);
+        let trouble =
+            wrong || self.master.sdown.is_some() || self.odown.is_some() || self.failover.state != FailoverState::Idle;
         let unsettled = replica.link_down != 0 || replica.server.role == Role::Master;
         if trouble || unsettled { fast } else { normal }
     }
@@ -276,6 +281,7 @@ impl Monitor {
                     self.on_info(&who, text, Kept::Whole, env, out);
                 }
             }
+            Tag::Handover(step) => self.on_handover_reply(step, link, value, env, out),
             Tag::Ignored | Tag::Ask => {}
         }
     }

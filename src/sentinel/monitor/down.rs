@@ -35,17 +35,25 @@ impl Monitor {
         [silent, wrong_role, rebooting, self.masterless_at(env)].into_iter().flatten().min()
     }
 
+    pub(super) fn heals_masterless(&self, env: &Env<'_>) -> bool {
+        env.node.policies.of(&self.spec.name).masterless == Masterless::Heal
+    }
+
     /// When a group without a master counts as one whose master is down: its master says that it is a replica, and so
     /// does everybody else, for long enough that it is not a failover that we are about to hear of (beyond.md B6). Our
     /// own failover is no reason to think so, and that the promotion has worked is no reason to change our mind before
-    /// the switch.
+    /// the switch. A replica that became master, and that the old one follows, is one that we should have heard of by then:
+    /// whoever promoted it is gone.
     fn masterless_at(&self, env: &Env<'_>) -> Option<Millis> {
-        let heals = env.node.policies.of(&self.spec.name).masterless == Masterless::Heal;
         let leads = self.failover.state != FailoverState::Idle;
-        if !heals || self.master.role == Role::Master || (leads && self.master.sdown.is_none()) {
+        if !self.heals_masterless(env) || self.master.role == Role::Master || (leads && self.master.sdown.is_none()) {
             return None;
         }
         let replicas = || self.replicas.values().map(|replica| &replica.server).filter(|server| server.sdown.is_none());
+        let heir = self.heir().and_then(|heir| self.replicas.get(heir)).map(|replica| replica.server.role_at);
+        if let (false, Some(since)) = (leads, heir) {
+            return Some(since.max(self.master.role_at) + self.spec.down_after.max(MIN_MASTERLESS) + 1);
+        }
         if !leads && replicas().any(|server| server.role == Role::Master) {
             return None;
         }
@@ -126,13 +134,14 @@ impl Monitor {
 
     /// When to ask this peer about the master, if at all.
     pub(super) fn ask_at(&self, sentinel: &Sentinel, now: Millis, env: &Env<'_>) -> Option<Millis> {
-        let sdown = self.master.sdown?;
-        if !sentinel.health.connected {
+        let sdown = self.master.sdown;
+        let wanted = sdown.is_some() || self.polls_for_operator();
+        if !wanted || !sentinel.health.connected {
             return None;
         }
         let opinion = &sentinel.opinion;
         let Some(asked_at) = opinion.asked_at else { return Some(now) };
-        let age = asked_at.since(sdown);
+        let age = sdown.map_or(EAGER_ASK_SPAN, |since| asked_at.since(since));
         // Where many masters fail together, answers take their time, and asking meanwhile would make it longer.
         let eager = !opinion.master_down && age < EAGER_ASK_SPAN && opinion.owing_since().is_none();
         let spacing = if eager { age.clamp(*EAGER_ASK_PERIOD.start(), *EAGER_ASK_PERIOD.end()) } else { u64::MAX };

@@ -255,6 +255,8 @@ impl Monitor {
         }
         env.epoch.note_vote(epoch, &self.master.addr, &candidate);
         if candidate != env.node.myid {
+            // It may promote somebody: what we took from the old master is no longer ours to give back.
+            self.undo = None;
             let at = env.now.mono + self.rng.random_range(0..MAX_DESYNC);
             self.failover.pace.hold(at, Hold::Leader(candidate.clone()));
         }

@@ -5,7 +5,8 @@
 //! | `Idle` | ODOWN, the delay after the last attempt and a disk that works, or an operator | `+new-epoch`, `+try-failover` | `WaitStart` |
 //! | `WaitStart` | own vote on disk, and a majority of votes (none if forced) | `+elected-leader`, `+failover-state-select-slave` | `SelectReplica` |
 //! | | the election cannot be won, or timed out | `-failover-abort-not-elected` | `Idle` |
-//! | `SelectReplica` | INFO that replicas owe, for a moment, if none is fit | `+selected-slave`, `+failover-state-send-slaveof-noone` | `SendReplicaofNoOne` |
+//! | `SelectReplica` | a coordinated failover: see [`super::coordinated`] | `+selected-slave`, `+failover-state-wait-offset` | `WaitOffset` |
+//! | | INFO that replicas owe, for a moment, if none is fit | `+selected-slave`, `+failover-state-send-slaveof-noone` | `SendReplicaofNoOne` |
 //! | | no replica is fit | `-failover-abort-no-good-slave` | `Idle` |
 //! | `SendReplicaofNoOne` | a connection to the chosen one | `+failover-state-wait-promotion` | `WaitPromotion` |
 //! | `WaitPromotion` | INFO `role:master`, then the new address on disk | `+promoted-slave`, `+failover-state-reconf-slaves` | `ReconfReplicas` |
@@ -14,8 +15,10 @@
 //! | `UpdateConfig` | the end of the step | `+switch-master` | `Idle` |
 
 use super::Monitor;
+use super::coordinated::Stage;
 use super::election::Pace;
 use super::instance::{Replica, ReplicaKey, ServerId};
+use super::order::Plan;
 use super::reconf::transaction;
 use super::select::{Candidate, MasterState, majority_answers, select, select_relative};
 use crate::sentinel::Env;
@@ -44,6 +47,19 @@ pub enum FailoverState {
     SelectReplica {
         /// Ours.
         epoch: Epoch,
+    },
+    /// Writes are stopped, and the chosen one is to get them all.
+    WaitOffset {
+        /// Ours.
+        epoch: Epoch,
+        /// Entered at.
+        since: Millis,
+        /// The chosen one.
+        promoted: ReplicaKey,
+        /// The connection on which the master was told.
+        told_on: LinkId,
+        /// How far that has got.
+        stage: Stage,
     },
     /// Chosen, not told yet.
     SendReplicaofNoOne {
@@ -86,12 +102,13 @@ pub enum FailoverState {
 }
 
 impl FailoverState {
-    /// Stock's name, as shown by SENTINEL MASTER; `None` when idle.
+    /// Stock's name, as shown by SENTINEL MASTER, and `wait_offset`, which stock does not have; `None` when idle.
     pub fn name(&self) -> Option<&'static str> {
         Some(match self {
             FailoverState::Idle => return None,
             FailoverState::WaitStart { .. } => "wait_start",
             FailoverState::SelectReplica { .. } => "select_slave",
+            FailoverState::WaitOffset { .. } => "wait_offset",
             FailoverState::SendReplicaofNoOne { .. } => "send_slaveof_noone",
             FailoverState::WaitPromotion { .. } => "wait_promotion",
             FailoverState::ReconfReplicas { .. } => "reconf_slaves",
@@ -105,6 +122,7 @@ impl FailoverState {
             FailoverState::Idle => None,
             FailoverState::WaitStart { epoch, .. }
             | FailoverState::SelectReplica { epoch }
+            | FailoverState::WaitOffset { epoch, .. }
             | FailoverState::SendReplicaofNoOne { epoch, .. }
             | FailoverState::WaitPromotion { epoch, .. }
             | FailoverState::ReconfReplicas { epoch, .. }
@@ -115,7 +133,8 @@ impl FailoverState {
     /// The chosen replica, once there is one.
     pub fn promoted(&self) -> Option<&ReplicaKey> {
         match self {
-            FailoverState::SendReplicaofNoOne { promoted, .. }
+            FailoverState::WaitOffset { promoted, .. }
+            | FailoverState::SendReplicaofNoOne { promoted, .. }
             | FailoverState::WaitPromotion { promoted, .. }
             | FailoverState::ReconfReplicas { promoted, .. }
             | FailoverState::UpdateConfig { promoted, .. } => Some(promoted),
@@ -141,6 +160,8 @@ pub struct Failover {
     pub state: FailoverState,
     /// By what right.
     pub authority: Authority,
+    /// What an operator asked for.
+    pub plan: Plan,
     /// When the next attempt may start.
     pub pace: Pace,
     /// Since when stock's rule refuses every replica.
@@ -177,6 +198,7 @@ impl Monitor {
             FailoverState::Idle | FailoverState::UpdateConfig { .. } => false,
             FailoverState::WaitStart { epoch, until } => self.wait_start(epoch, until, env, out),
             FailoverState::SelectReplica { epoch } => self.select_replica(epoch, env, out),
+            FailoverState::WaitOffset { .. } => self.wait_offset(env, out),
             FailoverState::SendReplicaofNoOne { epoch, since, promoted } => {
                 self.send_replicaof_no_one(epoch, since, promoted, env, out)
             }
@@ -184,7 +206,7 @@ impl Monitor {
                 rev <= self.durable && self.promotion_saved(epoch, promoted, env, out)
             }
             FailoverState::WaitPromotion { since, .. } => {
-                let timed_out = is_due(Some(self.step_times_out_at(since)), env.now.mono);
+                let timed_out = is_due(Some(self.promotion_times_out_at(since)), env.now.mono);
                 timed_out && self.abort(EventKind::AbortReplicaTimeout, env, out)
             }
             FailoverState::ReconfReplicas { epoch, since, promoted } => {
@@ -200,9 +222,11 @@ impl Monitor {
             FailoverState::SelectReplica { .. } => self.odown.map(|since| since + INFO_PATIENCE),
             // It may be over by what was found out after its turn in this step.
             FailoverState::ReconfReplicas { promoted, .. } if self.is_reconfigured(promoted) => Some(Millis(0)),
+            FailoverState::WaitOffset { stage: Stage::CaughtUp, .. } => Some(Millis(0)),
+            FailoverState::WaitOffset { .. } => self.wait_offset_ends_at(),
             FailoverState::SendReplicaofNoOne { since, .. }
-            | FailoverState::WaitPromotion { since, saving: None, .. }
-            | FailoverState::ReconfReplicas { since, .. } => Some(self.step_times_out_at(*since)),
+            | FailoverState::WaitPromotion { since, saving: None, .. } => Some(self.promotion_times_out_at(*since)),
+            FailoverState::ReconfReplicas { since, .. } => Some(self.step_times_out_at(*since)),
             _ => None,
         }
     }
@@ -260,11 +284,11 @@ impl Monitor {
         in_time && self.replicas.values().any(|replica| asked(replica))
     }
 
-    fn master_state(&self) -> MasterState {
+    pub(super) fn master_state(&self) -> MasterState {
         MasterState { sdown: self.master.sdown, down_after: self.spec.down_after }
     }
 
-    fn candidates(&self) -> Vec<Candidate<'_>> {
+    pub(super) fn candidates(&self) -> Vec<Candidate<'_>> {
         self.replicas
             .iter()
             .map(|(key, replica)| Candidate {
@@ -294,15 +318,18 @@ impl Monitor {
     }
 
     fn select_replica(&mut self, epoch: Epoch, env: &Env<'_>, out: &mut Outbox) -> bool {
-        let fresh = self.best_replica(env);
+        let plan = self.failover.plan.clone();
+        let fresh = self.planned_replica(&plan, env);
         if fresh.is_none() && self.replicas_are_asked(env) {
             return false;
         }
         let is_stale = fresh.is_none();
-        let Some(promoted) = fresh.or_else(|| self.best_stale_replica(env)) else {
+        let may_be_stale = plan == Plan::default();
+        let stale = || may_be_stale.then(|| self.best_stale_replica(env)).flatten();
+        let Some(promoted) = fresh.or_else(stale) else {
             self.abort(EventKind::AbortNoGoodReplica, env, out);
             // Without any replica the next attempt waits as long as stock's, so that who knows one gets its turn.
-            if !self.elects_as_stock(env) && !self.replicas.is_empty() {
+            if may_be_stale && !self.elects_as_stock(env) && !self.replicas.is_empty() {
                 self.hold_briefly(env);
             }
             return true;
@@ -312,8 +339,12 @@ impl Monitor {
             let payload = format!("{replica} #link-down {} offset {}", chosen.link_down, chosen.offset);
             self.emit(EventKind::StaleCandidateAccepted, payload, out);
         }
-        self.failover.state = FailoverState::SendReplicaofNoOne { epoch, since: env.now.mono, promoted };
         self.emit(EventKind::SelectedReplica, replica.clone(), out);
+        if let Some(coordination) = plan.coordination {
+            self.stop_writes(epoch, promoted, coordination, env, out);
+            return true;
+        }
+        self.failover.state = FailoverState::SendReplicaofNoOne { epoch, since: env.now.mono, promoted };
         self.emit(EventKind::StateSendReplicaofNoOne, replica, out);
         true
     }
@@ -327,11 +358,13 @@ impl Monitor {
         out: &mut Outbox,
     ) -> bool {
         let who = ServerId::Replica(promoted.clone());
-        let told_on = self.server(&who).and_then(|server| server.link.command_id());
-        let Some(told_on) = told_on.filter(|_| self.send_all(&who, transaction(None, env), out)) else {
-            let timed_out = is_due(Some(self.step_times_out_at(since)), env.now.mono);
+        let timed_out = is_due(Some(self.promotion_times_out_at(since)), env.now.mono);
+        let link = self.server(&who).and_then(|server| server.link.command_id()).filter(|_| !timed_out);
+        let Some(told_on) = link.filter(|_| self.send_all(&who, transaction(None, env), out)) else {
             return timed_out && self.abort(EventKind::AbortReplicaTimeout, env, out);
         };
+        // Whatever an earlier attempt owes the old master, that one is not to be a master again.
+        self.undo = None;
         // EXEC's reply proves nothing; INFO in the same write tells a round trip later whether it is master
         // (failover.md 12.3, S8; 154).
         self.send_info(&who, env.now.mono, out);
@@ -378,7 +411,9 @@ impl Monitor {
         self.emit(EventKind::StateReconfReplicas, self.describe(&ServerId::Master, env), out);
         self.lead_clients(Part::Leader, &self.master.addr, self.current_addr(), env, out);
         self.announce_now(env.now.mono);
-        self.demote_old_master(env, out);
+        if !self.is_handed_over() {
+            self.demote_old_master(env, out);
+        }
         true
     }
 
@@ -394,9 +429,22 @@ impl Monitor {
 
     /// Gives the attempt up. The delay until the next one runs from its start.
     pub(super) fn abort(&mut self, event: EventKind, env: &Env<'_>, out: &mut Outbox) -> bool {
+        self.abort_telling(event, self.describe(&ServerId::Master, env), env, out);
+        true
+    }
+
+    /// The same with another payload. A coordinated attempt was about a master that is well, and leaves it so: it is no
+    /// reason to wait if that one should die now.
+    pub(super) fn abort_telling(&mut self, event: EventKind, payload: String, env: &Env<'_>, out: &mut Outbox) {
+        self.undo = self.amends().or(self.undo.take());
+        if self.failover.plan.coordination.is_some() {
+            self.failover.pace.release();
+            self.master.hello.due = env.now.mono;
+        }
         self.failover.state = FailoverState::Idle;
         self.failover.authority = Authority::Votes;
-        self.emit(event, self.describe(&ServerId::Master, env), out);
-        true
+        self.failover.plan = Plan::default();
+        self.emit(event, payload, out);
+        self.make_amends(env, out);
     }
 }

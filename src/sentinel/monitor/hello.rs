@@ -167,7 +167,8 @@ impl Monitor {
         }
         // A hello says where we are: the address of the connection, unless `announce-ip` is set.
         let has_local = |local: Option<IpAddr>| local.is_some() || env.node.announce_ip.is_some();
-        let servers = self.servers().filter(|server| server.link.health.connected && server.link.has_room());
+        let held = usize::from(self.writes_are_held());
+        let servers = self.servers().skip(held).filter(|server| server.link.health.connected && server.link.has_room());
         let servers = servers.filter(|server| has_local(server.link.health.local));
         let peers = self.sentinels.values().filter(|sentinel| sentinel.health.connected);
         let peers = peers.filter(|sentinel| has_local(sentinel.health.local));
@@ -178,7 +179,8 @@ impl Monitor {
     pub(super) fn publish_to_server(&mut self, who: &ServerId, env: &Env<'_>, out: &mut Outbox) {
         let Some(server) = self.server(who) else { return };
         let local = server.link.health.local;
-        let ready = server.link.health.connected && server.link.has_room();
+        let held = *who == ServerId::Master && self.writes_are_held();
+        let ready = server.link.health.connected && server.link.has_room() && !held;
         let Some(payload) = self.hello_if_due(server.hello, ready, local, env) else { return };
         if self.send(who, Tag::Publish, Command::PublishHello(payload), out)
             && let Some(server) = self.server_mut(who)

@@ -37,6 +37,8 @@ pub struct InfoReport {
     pub priority: Option<i64>,
     /// `slave_repl_offset`
     pub offset: Option<u64>,
+    /// `master_repl_offset`
+    pub master_offset: Option<u64>,
     /// `replica_announced`
     pub announced: Option<bool>,
 }
@@ -59,6 +61,7 @@ impl InfoReport {
                 "role" if value.starts_with("master") => report.role = Some(Role::Master),
                 "role" if value.starts_with("slave") => report.role = Some(Role::Replica),
                 "master_replid" | "master_replid2" if is_replid(value) => report.replids.push(value.to_owned()),
+                "master_repl_offset" => report.master_offset = value.parse().ok(),
                 _ if is_replica_line(key) => report.replicas.extend(parse_replica(value)),
                 _ if report.role == Some(Role::Replica) => report.parse_replica_field(key, value),
                 _ => {}
@@ -153,6 +156,7 @@ impl Monitor {
         }
         self.note_replication(who, &report, now);
         self.note_role(who, &report, env, out);
+        self.note_handover(who, &report, env, out);
         let role = report.role;
         self.note_history(who, report.replids);
         if let (ServerId::Replica(key), false) = (who, env.tilt.is_on()) {
@@ -219,7 +223,10 @@ impl Monitor {
     }
 
     fn note_replication(&mut self, who: &ServerId, report: &InfoReport, now: Millis) {
-        let ServerId::Replica(key) = who else { return };
+        let ServerId::Replica(key) = who else {
+            self.upstream = report.master_host.clone().zip(report.master_port);
+            return;
+        };
         let Some(replica) = self.replicas.get_mut(key) else { return };
         replica.link_down = report.link_down;
         let host_changed = report
@@ -329,8 +336,23 @@ impl Monitor {
     /// Whether a replica reports `addr` as its master.
     pub(super) fn follows(&self, replica: &Replica, addr: &Addr) -> bool {
         let Some(host) = &replica.master_host else { return false };
-        let reported = Addr { ip: self.names.ip(host).or(host.parse().ok()), ..Addr::new(host, replica.master_port) };
-        reported.same_as(addr)
+        self.reported_addr(host, replica.master_port).same_as(addr)
+    }
+
+    fn reported_addr(&self, host: &str, port: u16) -> Addr {
+        Addr { ip: self.names.ip(host).or(host.parse().ok()), ..Addr::new(host, port) }
+    }
+
+    /// The replica that our master says it follows, if that one says it is a master: it was promoted by somebody who has
+    /// not told us, and perhaps never will. Another choice would cost what it has been given since (beyond.md B4).
+    pub(super) fn heir(&self) -> Option<&ReplicaKey> {
+        let (host, port) = self.upstream.as_ref().filter(|_| self.master.role == Role::Replica)?;
+        let addr = self.reported_addr(host, *port);
+        let is_heir = |replica: &Replica| {
+            let server = &replica.server;
+            server.role == Role::Master && server.sdown.is_none() && server.addr.same_as(&addr)
+        };
+        self.replicas.iter().find(|(_, replica)| is_heir(replica)).map(|(key, _)| key)
     }
 
     fn note_reconfiguration(&mut self, key: &ReplicaKey, env: &Env<'_>, out: &mut Outbox) {

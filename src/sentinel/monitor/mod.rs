@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod connect;
+pub mod coordinated;
 pub mod down;
 pub mod echo;
 pub mod election;
@@ -14,6 +15,7 @@ pub mod hello;
 pub mod info;
 pub mod instance;
 pub mod names;
+pub mod order;
 pub mod reconf;
 pub mod record;
 pub mod select;
@@ -40,11 +42,13 @@ use super::policy::TiltMode;
 use super::scripts::{Part, ScriptJob};
 use super::tilt::TiltGuard;
 use super::time::Millis;
+use coordinated::Undo;
 use echo::Echo;
 use failover::{Failover, FailoverState};
 use hello::Hello;
 use instance::{Replica, ReplicaKey, Role, Seat, Sentinel, Server, ServerId};
 use names::Names;
+use order::Asking;
 use reconf::reconf_gives_up_at;
 use record::{MasterRecord, MasterSpec};
 use vote::Ledger;
@@ -64,6 +68,10 @@ pub struct Monitor {
     replicas: BTreeMap<ReplicaKey, Box<Replica>>,
     sentinels: BTreeMap<RunId, Box<Sentinel>>,
     failover: Failover,
+    /// What the master says that it replicates from, while it says that it is a replica.
+    upstream: Option<(String, u16)>,
+    asking: Option<Box<Asking>>,
+    undo: Option<Undo>,
     echo: Echo,
     tilt: TiltGuard,
     /// Replication ids that this master's data has had, as far as seen (beyond.md B1).
@@ -104,6 +112,9 @@ impl Monitor {
             replicas: BTreeMap::new(),
             sentinels: BTreeMap::new(),
             failover: Failover::default(),
+            upstream: None,
+            asking: None,
+            undo: None,
             echo: Echo::default(),
             tilt: TiltGuard::default(),
             history: BTreeSet::new(),
@@ -209,6 +220,8 @@ impl Monitor {
         if self.is_waiting(self.master_seat(), env) {
             self.keep_in_touch(&ServerId::Master, env, out);
         }
+        self.check_asking(env, out);
+        self.make_amends(env, out);
         if acting {
             self.expire_opinions(env.now.mono);
             self.check_server_down(&ServerId::Master, env, out);
@@ -259,6 +272,8 @@ impl Monitor {
         at(self.hello_at(env));
         at(self.echo.due);
         at(self.info_askers_at());
+        at(self.asking_until());
+        at(self.amends_until());
         for seat in self.seats() {
             at(self.touch_at(seat, env));
             if tilt.is_none() && seat.server.sdown.is_none() {

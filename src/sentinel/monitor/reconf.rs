@@ -196,6 +196,7 @@ impl Monitor {
             addr.port
         );
         self.emit(EventKind::SwitchMaster, payload, out);
+        self.undo = None;
         self.recast_instances(addr, env, out);
         self.persist(env, out);
     }
@@ -235,6 +236,7 @@ impl Monitor {
         self.reboot_since = None;
         self.failover = Failover::default();
         self.echo = Echo::default();
+        self.upstream = None;
         self.ledger.forget_leader();
         for sentinel in self.sentinels.values_mut() {
             sentinel.opinion.master_down = false;

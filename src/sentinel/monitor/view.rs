@@ -233,6 +233,7 @@ impl Monitor {
             ("reconf_inprog", matches!(reconf, Some(Reconf::InProgress { .. }))),
             ("reconf_done", reconf == Some(Reconf::Done)),
             ("force_failover", is_master && self.failover.is_forced()),
+            ("coordinated_failover", is_master && self.failover.plan.coordination.is_some()),
             ("script_kill_sent", server.script_kill_sent),
             ("master_reboot", is_master && self.reboot_since.is_some()),
         ])

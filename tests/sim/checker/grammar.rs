@@ -26,9 +26,15 @@ fn needs(kind: EventKind) -> Option<&'static [EventKind]> {
         EventKind::ElectedLeader | EventKind::AbortNotElected => &[EventKind::TryFailover],
         EventKind::StateSelectReplica => &[EventKind::ElectedLeader],
         EventKind::SelectedReplica | EventKind::AbortNoGoodReplica => &[EventKind::StateSelectReplica],
-        EventKind::StateSendReplicaofNoOne => &[EventKind::SelectedReplica],
+        EventKind::StateWaitOffset => &[EventKind::SelectedReplica],
+        EventKind::StateSendReplicaofNoOne => &[EventKind::SelectedReplica, EventKind::StateWaitOffset],
         EventKind::StateWaitPromotion => &[EventKind::StateSendReplicaofNoOne],
-        EventKind::AbortReplicaTimeout => &[EventKind::StateSendReplicaofNoOne, EventKind::StateWaitPromotion],
+        EventKind::AbortReplicaTimeout => {
+            &[EventKind::StateWaitOffset, EventKind::StateSendReplicaofNoOne, EventKind::StateWaitPromotion]
+        }
+        EventKind::AbortNotHandedOver => {
+            &[EventKind::SelectedReplica, EventKind::StateWaitOffset, EventKind::StateWaitPromotion]
+        }
         EventKind::PromotedReplica => &[EventKind::StateWaitPromotion],
         EventKind::StateReconfReplicas => &[EventKind::PromotedReplica],
         EventKind::FailoverEnd => &[EventKind::StateReconfReplicas],
@@ -65,7 +71,10 @@ impl Checker for Grammar {
         match event.kind {
             EventKind::TryFailover if told.step.is_some() => return wrong("while another is under way"),
             EventKind::TryFailover => told.step = Some(event.kind),
-            EventKind::AbortNotElected | EventKind::AbortNoGoodReplica | EventKind::AbortReplicaTimeout => {
+            EventKind::AbortNotElected
+            | EventKind::AbortNoGoodReplica
+            | EventKind::AbortReplicaTimeout
+            | EventKind::AbortNotHandedOver => {
                 told.step = None;
             }
             EventKind::SubjectivelyDown if !told.down.insert(instance(&event.payload)) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use sentineld::sentinel::event::EventKind;
 
-use super::{Checker, Facts, Observation};
+use super::{Checker, Facts, Observation, is_coordinated};
 
 /// Who sees which master ODOWN.
 #[derive(Debug, Default)]
@@ -21,14 +21,15 @@ impl Checker for OdownFirst {
             Observation::Removed { node, master } => {
                 self.0.remove(&(*node, *master));
             }
-            Observation::Emitted { node, master, event, forced, .. } => match event.kind {
+            Observation::Emitted { node, master, event, forced, view } => match event.kind {
                 EventKind::ObjectivelyDown => {
                     self.0.insert((*node, *master));
                 }
                 EventKind::ObjectivelyUp | EventKind::SwitchMaster | EventKind::ResetMaster => {
                     self.0.remove(&(*node, *master));
                 }
-                EventKind::TryFailover if !forced && !self.0.contains(&(*node, *master)) => {
+                EventKind::TryFailover if *forced || is_coordinated(*view) => {}
+                EventKind::TryFailover if !self.0.contains(&(*node, *master)) => {
                     return Err(format!("n{node} starts a failover of m{master}, which is not ODOWN there"));
                 }
                 _ => {}

@@ -24,6 +24,7 @@ mod i19_whole_or_nothing;
 mod i20_shared_links;
 mod i21_clean_switch;
 mod i22_bounded_links;
+mod nothing_lost;
 mod odown_counted;
 mod reads;
 mod reconf_sent_ends;
@@ -170,6 +171,13 @@ pub enum Observation<'a> {
         /// The sender's file at this moment.
         disk: &'a Image,
     },
+    /// A server becomes a master.
+    BecameMaster {
+        /// Which.
+        server: usize,
+        /// Who has acknowledged what it does not have, or goes on acknowledging.
+        lacks: Option<&'a str>,
+    },
     /// SLAVEOF NO ONE leaves.
     PromotionSent {
         /// From.
@@ -236,6 +244,8 @@ pub struct Attempt {
     pub epoch: Epoch,
     /// An operator asked for it.
     pub forced: bool,
+    /// An operator asked for it, and nothing may get lost.
+    pub coordinated: bool,
     /// `+elected-leader` was seen.
     pub elected: bool,
 }
@@ -299,6 +309,11 @@ impl Facts {
         node >= self.limits.first_stock
     }
 
+    /// Whether the attempt under way is a coordinated one.
+    pub fn coordinates(&self, node: usize, master: usize) -> bool {
+        self.attempts.get(&(node, master)).is_some_and(|attempt| attempt.coordinated)
+    }
+
     /// Whether a weakness of stock struck this Sentinel for this master in this epoch.
     pub fn forgives(&self, node: usize, master: usize, epoch: Epoch) -> bool {
         self.forgiven.contains(&(node, master, epoch))
@@ -327,7 +342,12 @@ impl Facts {
                 self.epochs[*node] = self.epochs[*node].max(*epoch);
                 self.voters.insert((*node, *master), (view.sentinels.len() + 1, view.quorum as usize));
             }
-            Observation::Emitted { node, master, event, forced, .. } => self.event(*node, *master, event, *forced),
+            Observation::Emitted { node, master, event, forced, view } => {
+                self.event(*node, *master, event, *forced);
+                if let (EventKind::TryFailover, true) = (event.kind, is_coordinated(*view)) {
+                    self.attempts.entry((*node, *master)).and_modify(|attempt| attempt.coordinated = true);
+                }
+            }
             _ => {}
         }
     }
@@ -344,7 +364,7 @@ impl Facts {
                 if forced {
                     self.forced_epochs.insert((master, epoch));
                 }
-                let attempt = Attempt { serial: self.serial, epoch, forced, elected: false };
+                let attempt = Attempt { serial: self.serial, epoch, forced, coordinated: false, elected: false };
                 self.attempts.insert((node, master), attempt);
             }
             EventKind::ElectedLeader => {
@@ -363,6 +383,7 @@ impl Facts {
                 EventKind::AbortNotElected
                     | EventKind::AbortNoGoodReplica
                     | EventKind::AbortReplicaTimeout
+                    | EventKind::AbortNotHandedOver
                     | EventKind::SwitchMaster
                     | EventKind::ResetMaster
             )
@@ -370,6 +391,11 @@ impl Facts {
             self.attempts.remove(&(*node, *master));
         }
     }
+}
+
+/// Whether what is emitted belongs to a coordinated failover.
+pub fn is_coordinated(view: Option<&MasterView>) -> bool {
+    view.is_some_and(|view| view.instance.flags.split(',').any(|flag| flag == "coordinated_failover"))
 }
 
 /// One invariant.
@@ -415,6 +441,7 @@ impl Checkers {
             Box::<i20_shared_links::SharedLinks>::default(),
             Box::<i21_clean_switch::CleanSwitch>::default(),
             Box::<i22_bounded_links::BoundedLinks>::default(),
+            Box::<nothing_lost::NothingLost>::default(),
             Box::<grammar::Grammar>::default(),
             Box::<odown_counted::OdownCounted>::default(),
             Box::<reads::Reads>::default(),

@@ -12,7 +12,9 @@ use sentineld::sentinel::peer::{Peer, PeerInput, PeerOutput};
 use super::{Job, Node, PeerSlot, Timer, host_of};
 use crate::canary::Canary;
 use crate::checker::Observation;
+use crate::dns::true_ip;
 use crate::net::Who;
+use crate::redis_model::server_ip;
 use crate::world::Shared;
 
 impl Node {
@@ -46,7 +48,10 @@ impl Node {
             Output::Emit(event) => {
                 match event.kind {
                     EventKind::SwitchMaster => sh.stats.switches += 1,
-                    EventKind::PromotedReplica => sh.stats.failovers += 1,
+                    EventKind::PromotedReplica => {
+                        sh.stats.coordinated += u64::from(sh.checkers.facts.coordinates(node, master));
+                        sh.stats.failovers += 1;
+                    }
                     EventKind::ElectedLeader => sh.stats.elections += 1,
                     EventKind::TiltEntered => sh.stats.tilts += 1,
                     _ => {}
@@ -67,6 +72,8 @@ impl Node {
     pub(super) fn see_sent(&mut self, sh: &mut Shared, master: usize, link: LinkId, command: &Command) {
         let node = self.host;
         match command {
+            // A master that was to hand over and is made a master again was not chosen by anybody.
+            Command::ReplicaofNoOne if self.names_master_on(sh, master, link) => {}
             Command::ReplicaofNoOne => {
                 let conn = self.process().links.get(&(Who::Monitor(master), link)).copied();
                 let host = conn.map(|conn| sh.net.conns[conn].server);
@@ -76,6 +83,15 @@ impl Node {
             Command::PublishHello(payload) => self.see_hello(sh, master, payload),
             _ => {}
         }
+    }
+
+    /// Whether a connection leads to the master that readers are told.
+    fn names_master_on(&mut self, sh: &Shared, master: usize, link: LinkId) -> bool {
+        let process = self.process();
+        let conn = process.links.get(&(Who::Monitor(master), link));
+        let server = conn.and_then(|conn| sh.net.conns[*conn].server.checked_sub(sh.sentinels));
+        let named = process.monitors[master].as_ref().map(|slot| true_ip(&slot.view.current_host));
+        server.map(server_ip) == named
     }
 
     pub(super) fn see_hello(&mut self, sh: &mut Shared, master: usize, payload: &str) {

@@ -22,6 +22,7 @@ use sentineld::sentinel::monitor::record::{MasterRecord, MasterSpec};
 use sentineld::sentinel::monitor::view::MasterView;
 use sentineld::sentinel::node::PeerRegistry;
 use sentineld::sentinel::peer::{Peer, PeerInput, PeerOutbox, PeerOutput};
+use sentineld::sentinel::policy::FailoverMode;
 use sentineld::sentinel::tilt::TiltRegister;
 use sentineld::sentinel::time::Now;
 use sentineld::sentinel::{Env, NodeSettings};
@@ -370,7 +371,7 @@ impl Node {
                 Happening::StockTick => stock.tick(&mut around),
                 Happening::Told(conn, tell) => stock.told(&mut around, conn, tell),
                 Happening::Asked(conn, ask) => stock.asked(&mut around, conn, ask),
-                Happening::Administer(master, AdminRequest::Failover) => stock.force(&mut around, master),
+                Happening::Administer(master, AdminRequest::Failover(_)) => stock.force(&mut around, master),
                 Happening::Published(payload) => stock.published(&mut around, &payload),
                 // Nobody removes a master from stock or looks a name up for it, and its other inputs come as ticks.
                 _ => {}
@@ -522,7 +523,8 @@ impl Node {
         // A message to a monitor that is gone.
         let Some(slot) = process.monitors[master].as_mut() else { return };
         let Some(input) = self.canary.input(input, slot.asked_in) else { return };
-        let forced = matches!(input, Input::Admin { request: AdminRequest::Failover, .. });
+        let forced = matches!(&input, Input::Admin { request: AdminRequest::Failover(order), .. }
+            if order.mode != Some(FailoverMode::Coordinated));
         if matches!(input, Input::Admin { request: AdminRequest::Reset, .. }) {
             sh.see(&Observation::Reset { node: self.host, master });
         }

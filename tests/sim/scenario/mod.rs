@@ -1,6 +1,7 @@
 //! Scripted hard cases: one quiet world each, and exactly the faults that the case is about.
 
 mod beyond;
+mod coordinated;
 mod disk;
 mod leader_crash;
 mod partition;

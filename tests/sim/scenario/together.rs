@@ -1,6 +1,6 @@
 //! Several masters at once (failover.md 143, R3).
 
-use sentineld::sentinel::io::AdminRequest;
+use sentineld::sentinel::io::{AdminRequest, FailoverOrder};
 
 use super::{FOR_GOOD, MS, SECOND, agree, until, world};
 use crate::swarm::Swarm;
@@ -22,7 +22,7 @@ fn masters_that_fail_together_are_replaced_together() {
 #[test]
 fn forced_failover_is_adopted_by_all() {
     let mut world = world(Swarm::quiet(3));
-    world.administer(1, 0, AdminRequest::Failover);
+    world.administer(1, 0, AdminRequest::Failover(FailoverOrder::default()));
     until(&mut world, 10 * SECOND, "a failover", |world| world.sh.stats.failovers == 1);
     agree(&mut world);
     assert!(world.servers[0].upstream.is_some(), "the old master is a replica");

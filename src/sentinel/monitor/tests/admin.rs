@@ -9,8 +9,8 @@ fn an_operator_s_failover_asks_nobody() {
     bench.run(3_000);
     bench.seen.clear();
     bench.disk_answers = false;
-    bench.admin(AdminRequest::Failover);
-    bench.admin(AdminRequest::Failover);
+    bench.admin(AdminRequest::Failover(FailoverOrder::default()));
+    bench.admin(AdminRequest::Failover(FailoverOrder::default()));
     assert_eq!(bench.answers(), [Answer::Ok, Answer::Error("INPROG Failover already in progress".to_owned())]);
     bench.disk_answers = true;
     let rev = bench.monitor.rev;
@@ -26,7 +26,7 @@ fn an_operator_s_failover_asks_nobody() {
 #[test]
 fn an_operator_s_failover_needs_a_replica() {
     let mut bench = Bench::with(|record, _| record.addr = Addr::new("127.0.0.1", 6380));
-    bench.admin(AdminRequest::Failover);
+    bench.admin(AdminRequest::Failover(FailoverOrder::default()));
     let refusal = Answer::Error("NOGOODSLAVE No suitable replica to promote".to_owned());
     assert_eq!(bench.answers(), [refusal]);
 }

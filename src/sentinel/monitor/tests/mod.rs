@@ -19,7 +19,7 @@ use crate::sentinel::ages::SharedAges;
 use crate::sentinel::command::Command;
 use crate::sentinel::epoch::EpochRegister;
 use crate::sentinel::id::{LinkId, MasterName, Secret};
-use crate::sentinel::io::{AdminRequest, Answer, Channel, LinkError, Reply, SetOption, SpecChange};
+use crate::sentinel::io::{AdminRequest, Answer, Channel, FailoverOrder, LinkError, Reply, SetOption, SpecChange};
 use crate::sentinel::node::NodeNotice;
 use crate::sentinel::peer::LinkHealth;
 use crate::sentinel::policy::Policies;
