@@ -1,4 +1,4 @@
-//! What stock does not do (`tests/spec/beyond.md`, B1, B6, B7), with real servers and with stock beside it in the same run.
+//! What stock does not do (`tests/spec/beyond.md`, B1, B4, B6, B7), with real servers and with stock beside it in the same run.
 //! B5 is in `tests/faults`, which has the lines for it.
 //!
 //! Each case runs once, and the times are short. `BEYOND_RUNS=5`, which `make beyond` sets, runs every case that often,
@@ -6,12 +6,14 @@
 
 mod clock;
 mod masterless;
+mod planned;
 mod returned;
 mod stall;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the other end-to-end tests use some more of it")]
 mod support;
 mod table;
+mod writers;
 
 use std::time::Duration;
 

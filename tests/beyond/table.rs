@@ -28,3 +28,12 @@ pub(crate) fn tell(text: &str) {
     // A standard error that is closed has no reader.
     let _ = writeln!(std::io::stderr(), "beyond: {text}");
 }
+
+/// Median and the like of some times, in words.
+pub(crate) fn percentiles(times: &[Duration]) -> String {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    let at =
+        |part: usize| times.get((times.len() * part).div_ceil(100).saturating_sub(1)).map_or(0, Duration::as_millis);
+    format!("p50 {} ms, p99 {}, max {} ({} of them)", at(50), at(99), at(100), times.len())
+}

@@ -209,8 +209,28 @@ fn few_rights(kind: Kind) {
     wait_until(seconds(40), "the old master follows", || cluster.groups[0].at(old).follows(new));
     cluster.wait_until_settled(&cluster.groups[0], new);
     assert!(cluster.leader(start, "mymaster").is_some());
+    if kind == Kind::Ours {
+        coordinate(&cluster, new);
+    }
     for server in &cluster.groups[0].servers {
         let log = server.call(&["ACL", "LOG"]).expect("it answers");
         assert_eq!(log.items(), [], "port {}", server.port);
     }
+}
+
+/// beyond.md B4: a coordinated failover takes two rights more.
+fn coordinate(cluster: &Cluster, old: u16) {
+    let ok = Value::Simple("OK".to_owned());
+    for server in &cluster.groups[0].servers {
+        let words = ["ACL", "SETUSER", "guard", "+client|pause", "+client|unpause"];
+        assert_eq!(server.call(&words).expect("it answers"), ok);
+    }
+    wait_until(seconds(20), "a replica is fit", || {
+        let reply = cluster.sentinels[0].call(&["SENTINEL", "FAILOVER", "mymaster", "COORDINATED"]);
+        let reply = reply.expect("it answers");
+        assert!(reply == ok || matches!(&reply, Value::Error(text) if text.starts_with("NOGOODSLAVE")), "{reply:?}");
+        reply == ok
+    });
+    let new = cluster.wait_for_new_master("mymaster", old, seconds(20));
+    cluster.wait_until_settled(&cluster.groups[0], new);
 }
