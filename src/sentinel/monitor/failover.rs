@@ -17,7 +17,7 @@
 use super::Monitor;
 use super::coordinated::Stage;
 use super::election::Pace;
-use super::instance::{Replica, ReplicaKey, ServerId};
+use super::instance::{Replica, ReplicaKey, Role, ServerId};
 use super::order::Plan;
 use super::reconf::transaction;
 use super::select::{Candidate, MasterState, majority_answers, select, select_relative};
@@ -249,13 +249,13 @@ impl Monitor {
     /// The best replica as of now, by stock's rule.
     pub(super) fn best_replica(&self, env: &Env<'_>) -> Option<ReplicaKey> {
         let (now, periods) = (env.now.mono, &env.node.periods);
-        select(&self.candidates(), self.master_state(), now, periods).map(ReplicaKey::from)
+        select(&self.candidates(), self.master_state(env), now, periods).map(ReplicaKey::from)
     }
 
     /// Whether there is a replica that would be chosen, now or when it has been waited for others long enough.
     pub(super) fn would_promote(&self, env: &Env<'_>) -> bool {
         let (now, periods) = (env.now.mono, &env.node.periods);
-        let relative = || select_relative(&self.candidates(), self.master_state(), now, periods).is_some();
+        let relative = || select_relative(&self.candidates(), self.master_state(env), now, periods).is_some();
         let may_be_stale =
             env.node.policies.of(&self.spec.name).stale_replica_promotion != StaleReplicaPromotion::Never;
         self.best_replica(env).is_some() || (may_be_stale && relative())
@@ -272,7 +272,7 @@ impl Monitor {
             StaleReplicaPromotion::Relative => waited || majority_answers(&candidates, now, periods),
             StaleReplicaPromotion::Always => true,
         };
-        let chosen = allowed.then(|| select_relative(&candidates, self.master_state(), now, periods))?;
+        let chosen = allowed.then(|| select_relative(&candidates, self.master_state(env), now, periods))?;
         chosen.map(ReplicaKey::from)
     }
 
@@ -284,8 +284,9 @@ impl Monitor {
         in_time && self.replicas.values().any(|replica| asked(replica))
     }
 
-    pub(super) fn master_state(&self) -> MasterState {
-        MasterState { sdown: self.master.sdown, down_after: self.spec.down_after }
+    pub(super) fn master_state(&self, env: &Env<'_>) -> MasterState {
+        let is_replica = self.heals_masterless(env) && self.master.role == Role::Replica;
+        MasterState { sdown: self.master.sdown, down_after: self.spec.down_after, is_replica }
     }
 
     pub(super) fn candidates(&self) -> Vec<Candidate<'_>> {

@@ -115,7 +115,7 @@ impl Monitor {
         let mut candidates = self.candidates();
         candidates.retain(|candidate| fits(candidate.key));
         let choose = |candidates: &[Candidate<'_>]| {
-            select(candidates, self.master_state(), env.now.mono, &env.node.periods).map(ReplicaKey::from)
+            select(candidates, self.master_state(env), env.now.mono, &env.node.periods).map(ReplicaKey::from)
         };
         let heir = self.heir().filter(|_| *plan == Plan::default() && self.heals_masterless(env));
         let heir = heir.and_then(|heir| candidates.iter().find(|candidate| *candidate.key == **heir));

@@ -34,13 +34,17 @@ pub struct MasterState {
     pub sdown: Option<Millis>,
     /// `down-after-milliseconds`
     pub down_after: u64,
+    /// It says that it is a replica: there is no master. What has come furthest in its history decides then, before the
+    /// priority: the group may have lost its master in the middle of a handover, which one replica alone was ready for
+    /// (beyond.md B4, B6).
+    pub is_replica: bool,
 }
 
 /// Five PING periods: how old the last sign of life of a candidate may be.
 const MAX_PING_AGE_PERIODS: u64 = 5;
 
 /// The best candidate's key: lowest priority, then largest offset, then smallest run id ignoring case, one without a
-/// run id last. `None` when all are refused.
+/// run id last. Without any master the largest offset comes first. `None` when all are refused.
 pub fn select<'a>(
     candidates: &[Candidate<'a>],
     master: MasterState,
@@ -49,7 +53,7 @@ pub fn select<'a>(
 ) -> Option<&'a str> {
     let max_link_down = 10 * master.down_after + master.sdown.map_or(0, |since| now.since(since));
     let fresh = |candidate: &&Candidate<'_>| u64::try_from(candidate.link_down).unwrap_or(0) <= max_link_down;
-    best(candidates.iter().filter(|candidate| is_usable(candidate, master, now, periods)).filter(fresh))
+    best(candidates.iter().filter(|candidate| is_usable(candidate, master, now, periods)).filter(fresh), master)
 }
 
 /// The best candidate when stock's rule refuses them all. How long a link was down is compared between candidates and
@@ -68,7 +72,7 @@ pub fn select_relative<'a>(
         Some(down) => down <= least + 10 * master.down_after,
         None => candidate.is_kin,
     };
-    best(usable().filter(fresh))
+    best(usable().filter(fresh), master)
 }
 
 /// Whether so many of the replicas answer that the best of them can be trusted to be the best of all: a majority.
@@ -77,11 +81,13 @@ pub fn majority_answers(candidates: &[Candidate<'_>], now: Millis, periods: &Per
     2 * answering > candidates.len()
 }
 
-fn best<'a: 'c, 'c>(candidates: impl Iterator<Item = &'c Candidate<'a>>) -> Option<&'a str> {
+fn best<'a: 'c, 'c>(candidates: impl Iterator<Item = &'c Candidate<'a>>, master: MasterState) -> Option<&'a str> {
     candidates
         .min_by_key(|candidate| {
+            let missing = u64::MAX - candidate.offset;
+            let first = master.is_replica.then_some((!candidate.is_kin, missing));
             let run_id = candidate.run_id.map(str::to_ascii_lowercase);
-            (candidate.priority, u64::MAX - candidate.offset, run_id.is_none(), run_id, candidate.key)
+            (first, candidate.priority, missing, run_id.is_none(), run_id, candidate.key)
         })
         .map(|candidate| candidate.key)
 }
@@ -132,10 +138,24 @@ mod tests {
         }
     }
 
+    /// beyond.md B6: without a master the data decides, and a replica of another history comes last.
+    #[test]
+    fn without_a_master_the_furthest_is_the_best() {
+        let pick = |is_replica| {
+            let preferred = Candidate { priority: 10, ..good("preferred") };
+            let furthest = Candidate { offset: 20, ..good("furthest") };
+            let stranger = Candidate { offset: 30, is_kin: false, priority: 20, ..good("stranger") };
+            let never = Candidate { offset: 40, priority: 0, ..good("never") };
+            let master = MasterState { sdown: Some(NOW), down_after: 1_000, is_replica };
+            select(&[preferred, furthest, stranger, never], master, NOW, &Periods::default()).map(str::to_owned)
+        };
+        assert_eq!((pick(false).as_deref(), pick(true).as_deref()), (Some("preferred"), Some("furthest")));
+    }
+
     /// beyond.md B1
     #[test]
     fn staleness_can_be_judged_between_replicas() {
-        let master = MasterState { sdown: Some(NOW), down_after: 1_000 };
+        let master = MasterState { sdown: Some(NOW), down_after: 1_000, is_replica: false };
         let pick = |candidates: &[Candidate<'static>]| select_relative(candidates, master, NOW, &Periods::default());
         let stale = |key, link_down, offset| Candidate { link_down, offset, ..good(key) };
         assert_eq!(select(&[stale("a", 21_000, 5)], master, NOW, &Periods::default()), None);
@@ -161,7 +181,7 @@ mod tests {
     }
 
     fn pick<'a>(candidates: &[Candidate<'a>]) -> Option<&'a str> {
-        let master = MasterState { sdown: Some(Millis(NOW.0 - 1_000)), down_after: 1_000 };
+        let master = MasterState { sdown: Some(Millis(NOW.0 - 1_000)), down_after: 1_000, is_replica: false };
         select(candidates, master, NOW, &Periods::default())
     }
 
@@ -207,7 +227,7 @@ mod tests {
     /// failover.md 148: a healthy master allows INFO of three periods.
     #[test]
     fn older_info_is_good_enough_while_the_master_is_up() {
-        let master = MasterState { sdown: None, down_after: 1_000 };
+        let master = MasterState { sdown: None, down_after: 1_000, is_replica: false };
         let old = Candidate { info_at: Some(Millis(NOW.0 - 30_000)), ..good("x") };
         assert_eq!(select(&[old], master, NOW, &Periods::default()), Some("x"));
         let older = Candidate { info_at: Some(Millis(NOW.0 - 30_001)), ..good("x") };
