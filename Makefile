@@ -24,7 +24,7 @@ export STOCK_BIN_DIR := $(STOCK)
 export VERSIONS_DIR := $(VERSIONS)
 export CLIENTS_DIR := $(CLIENTS)
 
-.PHONY: all program demo test sim faults beyond mixed conformance coverage-of-spec install lint clean openssl stock network versions clients bench bench-quick
+.PHONY: all program demo test sim faults beyond e2e-beyond mixed conformance coverage-of-spec install lint clean openssl stock network versions clients bench bench-quick
 
 all: program
 
@@ -53,6 +53,13 @@ faults: openssl stock network
 beyond: openssl stock network
 	BEYOND_KILLS=200 $(CARGO) test --locked --test faults elections -- --nocapture
 	BEYOND_RUNS=5 $(CARGO) test --locked --test beyond -- --nocapture
+
+# The same once and quickly, as one table: case, stock, ours. `RUNS=5 make e2e-beyond` for every case five times, in full.
+BEYOND_TABLE = $(TARGET)/beyond.tsv
+e2e-beyond: openssl stock
+	rm -f $(BEYOND_TABLE)
+	BEYOND_TABLE=$(BEYOND_TABLE) $(if $(RUNS),BEYOND_RUNS=$(RUNS)) $(CARGO) test --locked --test beyond
+	awk -f tests/beyond/table.awk $(BEYOND_TABLE)
 
 # Every mix of three Sentinels of both kinds, 20 times.
 mixed: openssl stock

@@ -7,6 +7,7 @@
 //! masterless = "heal"                      # heal | stock
 //! failover-mode = "forced"                 # forced | coordinated: what SENTINEL FAILOVER alone means
 //! coordinated-path = "pause"               # pause | failover: the other one serves where a master lacks this one
+//! fast-demote = "yes"                      # yes | stock
 //!
 //! [master.mymaster]                        # for one, in place of the defaults above, key by key
 //! election = "stock"
@@ -30,7 +31,8 @@ use thiserror::Error;
 use super::error::strerror;
 use crate::sentinel::id::MasterName;
 use crate::sentinel::policy::{
-    CoordinatedPath, Election, FailoverMode, MasterPolicy, Masterless, Policies, StaleReplicaPromotion, TiltMode,
+    CoordinatedPath, Election, FailoverMode, FastDemote, MasterPolicy, Masterless, Policies, StaleReplicaPromotion,
+    TiltMode,
 };
 
 /// Why `sentineld.toml` cannot be used.
@@ -105,6 +107,7 @@ struct MasterTable {
     masterless: Option<MasterlessWord>,
     failover_mode: Option<FailoverModeWord>,
     coordinated_path: Option<CoordinatedPathWord>,
+    fast_demote: Option<FastDemoteWord>,
 }
 
 impl MasterTable {
@@ -116,6 +119,7 @@ impl MasterTable {
             masterless: self.masterless.map_or(rest.masterless, Into::into),
             failover_mode: self.failover_mode.map_or(rest.failover_mode, Into::into),
             coordinated_path: self.coordinated_path.map_or(rest.coordinated_path, Into::into),
+            fast_demote: self.fast_demote.map_or(rest.fast_demote, Into::into),
         }
     }
 }
@@ -165,6 +169,7 @@ words! {
     MasterlessWord for Masterless: Heal Stock;
     FailoverModeWord for FailoverMode: Forced Coordinated;
     CoordinatedPathWord for CoordinatedPath: Pause Failover;
+    FastDemoteWord for FastDemote: Yes Stock;
     TiltWord for TiltMode: Rearm Stock;
 }
 
@@ -200,7 +205,8 @@ mod tests {
 
     #[test]
     fn stock_can_be_had_throughout() {
-        let text = "[defaults]\nstale-replica-promotion = 'never'\nelection = 'stock'\nmasterless = 'stock'\n[node]\ntilt = 'stock'";
+        let text = "[defaults]\nstale-replica-promotion = 'never'\nelection = 'stock'\nmasterless = 'stock'\n\
+                    fast-demote = 'stock'\n[node]\ntilt = 'stock'";
         assert_eq!(parse(text).expect("valid").policies, Policies::stock());
         assert_eq!(parse("[node]\nstate-file = '/s'").expect("valid").state_file.as_deref(), Some(Path::new("/s")));
     }

@@ -76,6 +76,8 @@ pub struct Link {
     ages: Arc<SharedAges>,
     last_attempts: Attempts<Option<Millis>>,
     last_ping: Option<Millis>,
+    /// Time between two attempts at the same connection, ms.
+    pace: u64,
 }
 
 impl LinkHealth {
@@ -127,6 +129,7 @@ impl Link {
             ages: Arc::new(SharedAges::new(&health)),
             last_attempts: Attempts::default(),
             last_ping: None,
+            pace: RECONNECT_PERIOD,
         }
     }
 
@@ -152,6 +155,17 @@ impl Link {
             ..LinkHealth::new(now)
         };
         self.last_ping = None;
+        self.pace = RECONNECT_PERIOD;
+    }
+
+    /// Has missing connections tried so often, ms, and not once a second.
+    pub fn set_pace(&mut self, pace: u64) {
+        self.pace = pace;
+    }
+
+    /// Whether connections are tried more often than once a second.
+    pub fn is_hurried(&self) -> bool {
+        self.pace < RECONNECT_PERIOD
     }
 
     /// Discards what was asked before a stall of this process and asks anew: no answer that could not be read in time
@@ -163,11 +177,12 @@ impl Link {
         }
     }
 
-    /// When to open a missing connection: at once, but attempts at the same one are a second apart. Stock counts them
+    /// When to open a missing connection: at once, but attempts at the same one are a second apart, or what
+    /// [`Link::set_pace`] says. Stock counts them
     /// together; whoever is sent `CLIENT KILL` loses both, one a little later than the other, and would be without that
     /// one for a second (failover.md 12.3, S3).
     pub fn connect_at(&self, wants_pubsub: WantsPubSub, now: Millis) -> Option<Millis> {
-        let next = |last: Option<Millis>| last.map_or(now, |last| last + RECONNECT_PERIOD);
+        let next = |last: Option<Millis>| last.map_or(now, |last| last + self.pace);
         let missing = self.missing(wants_pubsub);
         let command = missing.command.then(|| next(self.last_attempts.command));
         let pubsub = missing.pubsub.then(|| next(self.last_attempts.pubsub));
@@ -183,10 +198,10 @@ impl Link {
             command: missing.command && older(self.last_attempts.command, age),
             pubsub: missing.pubsub && older(self.last_attempts.pubsub, age),
         };
-        if due(RECONNECT_PERIOD) == Attempts::default() {
+        if due(self.pace) == Attempts::default() {
             return Attempts::default();
         }
-        let Attempts { command, pubsub } = due(RECONNECT_PERIOD / 2);
+        let Attempts { command, pubsub } = due(self.pace / 2);
         if command {
             self.last_attempts.command = Some(now);
         }

@@ -38,6 +38,16 @@ pub enum Masterless {
     Stock,
 }
 
+/// `fast-demote`: how soon a master that our failover replaced is made a replica when it is back (beyond.md B8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FastDemote {
+    /// By the leader, while it reconfigures the others or at the first INFO afterwards.
+    #[default]
+    Yes,
+    /// Four hello periods after it is back, by whoever comes first.
+    Stock,
+}
+
 /// `tilt`: what a stall of this process costs (beyond.md B7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TiltMode {
@@ -81,6 +91,8 @@ pub struct MasterPolicy {
     pub failover_mode: FailoverMode,
     /// B4
     pub coordinated_path: CoordinatedPath,
+    /// B8
+    pub fast_demote: FastDemote,
 }
 
 /// All choices.
@@ -104,6 +116,7 @@ impl Policies {
                 masterless: Masterless::Stock,
                 failover_mode: FailoverMode::Forced,
                 coordinated_path: CoordinatedPath::Pause,
+                fast_demote: FastDemote::Stock,
             },
             masters: BTreeMap::new(),
             tilt: TiltMode::Stock,

@@ -1,10 +1,12 @@
-//! What stock does not do (`tests/spec/beyond.md`, B1, B4, B6, B7), with real servers and with stock beside it in the same run.
+//! What stock does not do (`tests/spec/beyond.md`, B1, B4, B6, B7, B8), with real servers and with stock beside it in the same run.
 //! B5 is in `tests/faults`, which has the lines for it.
 //!
 //! Each case runs once, and the times are short. `BEYOND_RUNS=5`, which `make beyond` sets, runs every case that often,
-//! with all times that are promised, and prints what it measured.
+//! with all times that are promised, and prints what it measured. `BEYOND_TABLE=file` has each result appended to a file: the
+//! case, whose it is, and what came of it, with tabs between them; `make e2e-beyond` makes a table of that.
 
 mod clock;
+mod demoted;
 mod masterless;
 mod planned;
 mod returned;

@@ -1,7 +1,9 @@
 //! What was measured, for people.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +29,24 @@ pub(crate) fn note(what: &str, time: Duration) {
 pub(crate) fn tell(text: &str) {
     // A standard error that is closed has no reader.
     let _ = writeln!(std::io::stderr(), "beyond: {text}");
+    if let (Some(path), Some(row)) = (std::env::var_os("BEYOND_TABLE"), row(text)) {
+        append(Path::new(&path), &row).expect("the file of BEYOND_TABLE can be written");
+    }
+}
+
+/// Case, program and result, with tabs between them; nothing for a line that tells of no program.
+fn row(text: &str) -> Option<String> {
+    ["sentineld", "redis-sentinel"].into_iter().find_map(|program| {
+        let (case, result) = text.split_once(&format!(", {program}: "))?;
+        // How the last run went is of no interest beside all of them.
+        let result = result.split_once("; ").map_or(result, |(_, all)| all);
+        Some(format!("{case}\t{program}\t{result}\n"))
+    })
+}
+
+/// One write a line, so that the lines of several tests do not mix.
+fn append(path: &Path, line: &str) -> std::io::Result<()> {
+    OpenOptions::new().create(true).append(true).open(path)?.write_all(line.as_bytes())
 }
 
 /// Median and the like of some times, in words.

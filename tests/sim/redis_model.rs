@@ -215,6 +215,11 @@ impl Server {
         self.script = None;
     }
 
+    /// Whether it has loaded its data and takes commands.
+    pub fn answers(&self, now: u64) -> bool {
+        self.process == Process::Running && now >= self.loading_until
+    }
+
     /// Somebody who is no Sentinel sends SLAVEOF.
     pub fn demote(&mut self, (host, port): (String, u16), now: u64) {
         self.upstream = Some(follow(host, port, now));

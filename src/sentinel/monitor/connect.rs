@@ -6,7 +6,7 @@ use super::Monitor;
 use super::failover::FailoverState;
 use super::info::{Kept, correction_due_at};
 use super::instance::{InfoForm, Reconf, Role, Seat, Server, ServerId};
-use super::names::lookup_at;
+use super::names::{lookup_at, was_looked_up};
 use crate::sentinel::Env;
 use crate::sentinel::addr::Addr;
 use crate::sentinel::command::Command;
@@ -103,6 +103,9 @@ impl Monitor {
             let spacing = sent.since(since).clamp(*RECONF_INFO_SPACING.start(), *RECONF_INFO_SPACING.end());
             return sent + spacing.min(env.node.periods.info);
         }
+        if self.must_introduce_itself(seat) {
+            return env.now.mono;
+        }
         let period = self.info_period(seat, env);
         let periodic = self.beat.until(last + period, period);
         [server.info_wanted_at, correction].into_iter().flatten().fold(periodic, Millis::min)
@@ -146,7 +149,9 @@ impl Monitor {
         let addr = server.addr.clone();
         // A name may mean another address by now. The last good answer serves until there is a new one, so that a
         // resolver that hangs holds up nobody (failover.md 9, R13).
-        self.look_up(who, now, out);
+        if !self.server(who).is_some_and(|server| was_looked_up(server, now)) {
+            self.look_up(who, now, out);
+        }
         if addr.ip.is_none() {
             return;
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Monitor;
 use super::failover::FailoverState;
+use super::identity::Papers;
 use super::instance::{InfoForm, Reconf, Replica, ReplicaKey, Role, Server, ServerId};
 use super::reconf::transaction;
 use crate::sentinel::Env;
@@ -25,6 +26,10 @@ pub struct InfoReport {
     pub replids: Vec<String>,
     /// `slaveN` lines: host and port.
     pub replicas: Vec<(String, u16)>,
+    /// `db0:`, `db1:` and so on: it has keys.
+    pub has_data: bool,
+    /// `config_file:` with nothing behind it: what it is told to be it has forgotten after a restart.
+    pub has_no_file: bool,
     /// `master_host`; this and what follows is read only after `role:slave`.
     pub master_host: Option<String>,
     /// `master_port`
@@ -62,7 +67,9 @@ impl InfoReport {
                 "role" if value.starts_with("slave") => report.role = Some(Role::Replica),
                 "master_replid" | "master_replid2" if is_replid(value) => report.replids.push(value.to_owned()),
                 "master_repl_offset" => report.master_offset = value.parse().ok(),
-                _ if is_replica_line(key) => report.replicas.extend(parse_replica(value)),
+                "config_file" => report.has_no_file = value.is_empty(),
+                _ if is_numbered(key, "db") => report.has_data = true,
+                _ if is_numbered(key, "slave") => report.replicas.extend(parse_replica(value)),
                 _ if report.role == Some(Role::Replica) => report.parse_replica_field(key, value),
                 _ => {}
             }
@@ -109,8 +116,8 @@ fn is_replid(value: &str) -> bool {
     value.len() == 40 && value.bytes().any(|byte| byte != b'0')
 }
 
-fn is_replica_line(key: &str) -> bool {
-    key.strip_prefix("slave").is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+fn is_numbered(key: &str, word: &str) -> bool {
+    key.strip_prefix(word).is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// `ip=<ip>,port=<port>,...`, or the old `<ip>,<port>,<state>` whose second comma is required. A port outside 1..65535
@@ -149,6 +156,7 @@ impl Monitor {
         });
         server.info_form = if report.takes_sections { InfoForm::Sections } else { InfoForm::Whole };
         server.info_wanted_at = None;
+        server.papers = Papers::of(&report, server.link.command_id());
         self.dirty = true;
         self.note_run_id(who, &report, env, out);
         if *who == ServerId::Master {
@@ -159,8 +167,10 @@ impl Monitor {
         self.note_handover(who, &report, env, out);
         let role = report.role;
         self.note_history(who, report.replids);
-        if let (ServerId::Replica(key), false) = (who, env.tilt.is_on()) {
-            self.follow_up(&key.clone(), role, env, out);
+        match who {
+            _ if env.tilt.is_on() => {}
+            ServerId::Replica(key) => self.follow_up(&key.clone(), role, env, out),
+            ServerId::Master => self.master_reported(role, env, out),
         }
     }
 
@@ -274,8 +284,10 @@ impl Monitor {
     fn follow_up(&mut self, key: &ReplicaKey, role: Option<Role>, env: &Env<'_>, out: &mut Outbox) {
         match role {
             Some(Role::Master) if self.promoted() == Some(key) => self.promotion_reported(env, out),
+            Some(Role::Master) if self.demote_deposed(key, env, out) => {}
             Some(Role::Master) => self.correct_role(key, env, out),
             Some(Role::Replica) => {
+                self.note_demoted(key);
                 self.retry_promotion(key, env, out);
                 self.correct_master(key, env, out);
                 self.note_reconfiguration(key, env, out);
@@ -307,7 +319,7 @@ impl Monitor {
         }
     }
 
-    fn send_correction(&mut self, key: &ReplicaKey, event: EventKind, env: &Env<'_>, out: &mut Outbox) {
+    pub(super) fn send_correction(&mut self, key: &ReplicaKey, event: EventKind, env: &Env<'_>, out: &mut Outbox) {
         let who = ServerId::Replica(key.clone());
         let master = self.master.addr.clone();
         // It would replicate from itself.
@@ -320,7 +332,7 @@ impl Monitor {
     }
 
     /// Configured as master, says so itself, up, and heard of lately (failover.md 4.4).
-    fn master_looks_sane(&self, env: &Env<'_>) -> bool {
+    pub(super) fn master_looks_sane(&self, env: &Env<'_>) -> bool {
         self.master.role == Role::Master
             && self.master.sdown.is_none()
             && self.odown.is_none()

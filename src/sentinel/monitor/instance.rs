@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::identity::Papers;
 use crate::sentinel::addr::Addr;
 use crate::sentinel::ages::{SharedAges, SharedMillis};
 use crate::sentinel::id::{Epoch, LinkId, RunId};
@@ -72,6 +73,8 @@ pub struct Server {
     pub run_id: Option<String>,
     /// At its last INFO another server of the group had the same run id: one of the two is somewhere else.
     pub is_double: bool,
+    /// Who it last said it is.
+    pub papers: Papers,
     /// Since when SDOWN.
     pub sdown: Option<Millis>,
     /// When it last became SDOWN; stays after it is up again.
@@ -149,6 +152,7 @@ impl Server {
             link: Link::new(now),
             run_id: None,
             is_double: false,
+            papers: Papers::default(),
             sdown: None,
             last_sdown: None,
             script_kill_sent: false,
@@ -176,7 +180,7 @@ impl Server {
     /// about it starts again.
     #[must_use]
     pub fn recast(self, role: Role, now: Millis) -> Server {
-        let Server { addr, mut link, info_at, info, infos_outstanding, hello, .. } = self;
+        let Server { addr, mut link, papers, info_at, info, infos_outstanding, hello, .. } = self;
         link.restart(now);
         let hello = HelloPace { due: now, ..hello };
         // What a replica's last INFO said of priority and offset is forgotten with its old part, so that INFO is not
@@ -184,6 +188,7 @@ impl Server {
         let info_at = info_at.filter(|_| role == Role::Master);
         Server {
             link,
+            papers,
             info_at,
             info,
             infos_outstanding,

@@ -7,11 +7,13 @@
 pub mod admin;
 pub mod connect;
 pub mod coordinated;
+pub mod demote;
 pub mod down;
 pub mod echo;
 pub mod election;
 pub mod failover;
 pub mod hello;
+pub mod identity;
 pub mod info;
 pub mod instance;
 pub mod names;
@@ -43,6 +45,7 @@ use super::scripts::{Part, ScriptJob};
 use super::tilt::TiltGuard;
 use super::time::Millis;
 use coordinated::Undo;
+use demote::Deposed;
 use echo::Echo;
 use failover::{Failover, FailoverState};
 use hello::Hello;
@@ -72,6 +75,8 @@ pub struct Monitor {
     upstream: Option<(String, u16)>,
     asking: Option<Box<Asking>>,
     undo: Option<Undo>,
+    /// The master that our last failover replaced, until it is a replica or somebody's newer failover counts.
+    deposed: Option<Deposed>,
     echo: Echo,
     tilt: TiltGuard,
     /// Replication ids that this master's data has had, as far as seen (beyond.md B1).
@@ -115,6 +120,7 @@ impl Monitor {
             upstream: None,
             asking: None,
             undo: None,
+            deposed: None,
             echo: Echo::default(),
             tilt: TiltGuard::default(),
             history: BTreeSet::new(),

@@ -50,6 +50,11 @@ pub(super) fn lookup_at(server: &Server) -> Option<Millis> {
     looks.then(|| server.looked_up_at + LOOKUP_PERIOD)
 }
 
+/// Whether its name was looked up for one of the attempts before, which follow each other faster than usual.
+pub(super) fn was_looked_up(server: &Server, now: Millis) -> bool {
+    server.link.is_hurried() && now.since(server.looked_up_at) < LOOKUP_PERIOD
+}
+
 fn is_doubtful(server: &Server) -> bool {
     server.sdown.is_some() || server.is_double
 }

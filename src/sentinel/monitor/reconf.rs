@@ -100,17 +100,14 @@ impl Monitor {
         sent
     }
 
-    /// The old master, if it is still connected (a failover by an operator, or one that hangs), stops taking writes now
-    /// or when it wakes, and not at its next INFO after the switch. We hold the newest configuration, exactly as for
-    /// the other replicas (failover.md 12.3, S9).
-    pub(super) fn demote_old_master(&mut self, env: &Env<'_>, out: &mut Outbox) {
-        if let Some(promoted) = self.promoted().cloned() {
-            self.follow_promoted(&ServerId::Master, &promoted, env, out);
-        }
-    }
-
     /// False when there is no connection, or when it would replicate from itself.
-    fn follow_promoted(&mut self, who: &ServerId, promoted: &ReplicaKey, env: &Env<'_>, out: &mut Outbox) -> bool {
+    pub(super) fn follow_promoted(
+        &mut self,
+        who: &ServerId,
+        promoted: &ReplicaKey,
+        env: &Env<'_>,
+        out: &mut Outbox,
+    ) -> bool {
         let Some(target) = self.replicas.get(promoted).map(|replica| &replica.server) else { return false };
         if self.server(who).is_none_or(|server| server.is_same_process(target)) {
             return false;
@@ -161,7 +158,9 @@ impl Monitor {
     pub(super) fn finish_failover(&mut self, env: &Env<'_>, out: &mut Outbox) {
         let FailoverState::UpdateConfig { promoted, .. } = &self.failover.state else { return };
         let Some(addr) = self.replicas.get(promoted).map(|replica| replica.server.addr.clone()) else { return };
+        let deposed = self.about_to_depose();
         self.switch_to(addr, env, out);
+        self.depose(deposed, env);
     }
 
     /// Completes a promotion that was seen before what leads it is forgotten. Its epoch may be on disk and announced
@@ -235,6 +234,7 @@ impl Monitor {
         self.last_odown = None;
         self.reboot_since = None;
         self.failover = Failover::default();
+        self.deposed = None;
         self.echo = Echo::default();
         self.upstream = None;
         self.ledger.forget_leader();

@@ -1,10 +1,12 @@
-//! What stock does not do (beyond.md B1, B5, B6, B7): each case is run with the switch at stock's value, where it has to
+//! What stock does not do (beyond.md B1, B5, B6, B7, B8): each case is run with the switch at stock's value, where it has to
 //! fail, and with the default.
 
 use sentineld::sentinel::io::AdminRequest;
-use sentineld::sentinel::policy::{Election, MasterPolicy, Masterless, Policies, StaleReplicaPromotion, TiltMode};
+use sentineld::sentinel::policy::{
+    Election, FastDemote, MasterPolicy, Masterless, Policies, StaleReplicaPromotion, TiltMode,
+};
 
-use super::{FOR_GOOD, MS, SECOND, named_by, pass, reaches, world};
+use super::{FOR_GOOD, MS, SECOND, named_by, pass, reaches, until, world};
 use crate::swarm::Swarm;
 use crate::world::World;
 
@@ -122,6 +124,30 @@ fn a_group_without_a_master_gets_one() {
     for follows in [&[(0, 1)][..], &[(0, 1), (1, 2), (2, 0)]] {
         assert!(masterless(&Policies::default(), follows), "{follows:?}");
         assert!(!masterless(&stock, follows), "{follows:?}");
+    }
+}
+
+/// The master is back when it has been replaced for a while. Whether it is a replica within half a second of answering.
+fn old_master_is_demoted(hangs: bool, policies: &Policies) -> bool {
+    let mut world = with(Swarm::quiet(26), policies);
+    if hangs {
+        world.hang_server(0, 20 * SECOND);
+    } else {
+        world.kill_server(0, false, 20 * SECOND);
+    }
+    pass(&mut world, 19 * SECOND);
+    assert!(all_moved(&world));
+    until(&mut world, 20 * SECOND, "it answers", |world| world.servers[0].answers(world.sh.now));
+    reaches(&mut world, 500 * MS, |world| world.servers[0].upstream.is_some())
+}
+
+/// beyond.md B8
+#[test]
+fn an_old_master_is_demoted_as_soon_as_it_is_back() {
+    let stock = defaults(MasterPolicy { fast_demote: FastDemote::Stock, ..MasterPolicy::default() });
+    for hangs in [false, true] {
+        assert!(old_master_is_demoted(hangs, &Policies::default()), "hangs: {hangs}");
+        assert!(!old_master_is_demoted(hangs, &stock), "hangs: {hangs}");
     }
 }
 

@@ -4,6 +4,7 @@
 mod admin;
 mod beyond;
 mod contact;
+mod demote;
 mod discovery;
 mod down;
 mod failover;
@@ -46,6 +47,8 @@ pub(super) struct FakeServer {
     pub(super) link_down_seconds: u64,
     /// `redis_version`
     pub(super) version: &'static str,
+    /// More lines of its INFO.
+    pub(super) more: Vec<String>,
 }
 
 pub(super) struct Bench {
@@ -96,6 +99,7 @@ impl Bench {
             obeys: true,
             link_down_seconds: 0,
             version: "6.2.14",
+            more: Vec::new(),
         };
         let servers = BTreeMap::from([
             (MASTER.to_owned(), server(Role::Master, 'm', &[6380, 6381])),
@@ -381,6 +385,7 @@ impl FakeServer {
         for (index, port) in self.replicas.iter().enumerate() {
             lines.push(format!("slave{index}:ip=127.0.0.1,port={port},state=online,offset=1,lag=0"));
         }
+        lines.extend(self.more.iter().cloned());
         lines.join("\r\n")
     }
 }
