@@ -32,6 +32,8 @@ const HIGH_WATER: usize = 1 << 20;
 /// How long a connection goes on executing before others get their turn. A thousand clients that pipeline expensive requests
 /// would delay each other, and every event for a subscriber, by a thousand pipelines; so it is by a thousand requests.
 const TURN: Duration = Duration::from_micros(20);
+/// Bytes of replies that take no time worth looking at the clock for.
+const CHEAP: usize = 1 << 10;
 /// Replies that do not count towards the limit of output.
 const UNCOUNTED: usize = 16 << 10;
 /// Events are fetched from the outbox as long as less than this waits to be written; the rest stays where it is
@@ -113,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Executes every request that is complete, unless too much waits to leave.
     async fn execute_ready(&mut self) {
-        let mut begun = Instant::now();
+        let (mut begun, mut replied) = (None, self.output.len());
         if let Some((words, _)) = self.held.take_if(|(_, until)| *until <= Instant::now()) {
             self.carry_out(words).await;
         }
@@ -132,9 +134,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.session.ending = Some(Ending::Flushed);
                 }
             }
-            if !self.input.is_empty() && begun.elapsed() >= TURN {
-                tokio::task::yield_now().await;
-                begun = Instant::now();
+            if self.output.len() >= replied + CHEAP && !self.input.is_empty() {
+                replied = self.output.len();
+                if begun.get_or_insert_with(Instant::now).elapsed() >= TURN {
+                    tokio::task::yield_now().await;
+                    begun = None;
+                }
             }
         }
         if self.input.is_empty() {
