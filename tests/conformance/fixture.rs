@@ -1,7 +1,6 @@
 //! What stands around the Sentinel under test, and the Sentinel itself.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -9,7 +8,7 @@ use tempfile::TempDir;
 
 use super::script::Signal;
 use super::text::{Names, Text};
-use crate::support::process::Process;
+use crate::support::process::{Process, write_program};
 use crate::support::resp::{Value, ask};
 use crate::support::server::Server;
 use crate::support::wait::{seconds, wait_until};
@@ -216,9 +215,7 @@ impl Stage {
 
     /// Writes an executable file.
     pub(crate) fn write_program(&self, name: &str, text: &[u8]) {
-        let path = self.sentinel.folder.join(name);
-        fs::write(&path, text).expect("the folder is writable");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        write_program(&self.sentinel.folder.join(name), text);
     }
 
     /// Whether the Sentinel is there for another case.

@@ -1,7 +1,6 @@
 //! Notification and client-reconfig scripts, as real processes (config.md 8).
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -12,7 +11,7 @@ use sentineld::sentinel::event::{EventKind, Level};
 use tempfile::TempDir;
 
 use crate::support::cluster::{Cluster, Plan};
-use crate::support::process::KilledAtEnd;
+use crate::support::process::{KilledAtEnd, write_program};
 use crate::support::resp::Value;
 use crate::support::sentinel::{Sentinel, Watch};
 use crate::support::wait::{find_within, seconds, wait_for, wait_until};
@@ -154,8 +153,7 @@ fn run_again(kind: Kind) {
     assert_eq!(calls(alone.sentinel.folder()).len(), 11);
 
     let plain = alone.folder.path().join("plain.sh");
-    fs::write(&plain, format!("{NOTE}exit 0\n")).expect("the test folder is writable");
-    fs::set_permissions(&plain, fs::Permissions::from_mode(0o755)).expect("our own file");
+    write_program(&plain, format!("{NOTE}exit 0\n").as_bytes());
     alone.notify_by(&plain);
     alone.wait_for_event(&format!("-script-error {} 0 2", plain.display()));
     assert_eq!(calls(alone.sentinel.folder()).len(), 11, "no shell was asked to read it");
@@ -317,13 +315,10 @@ impl Alone {
     }
 }
 
-/// An executable shell script. Another process makes it: a child that another test starts while this one writes would hold
-/// the file open for writing until it runs its own program, and what is open for writing cannot be run.
+/// An executable shell script.
 fn script(folder: &Path, name: &str, body: &str) -> PathBuf {
-    let (text, path) = (folder.join(format!("{name}.text")), folder.join(name));
-    fs::write(&text, format!("#!/bin/sh\n{body}")).expect("the test folder is writable");
-    let made = Command::new("install").args(["-m", "755"]).args([&text, &path]).status();
-    assert!(made.expect("coreutils are here").success());
+    let path = folder.join(name);
+    write_program(&path, format!("#!/bin/sh\n{body}").as_bytes());
     path
 }
 

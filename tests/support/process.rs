@@ -1,7 +1,7 @@
 //! One child process with a log file. It dies with its owner.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -164,4 +164,14 @@ impl Drop for KilledAtEnd {
 fn send(pid: u32, signal: Signal) {
     // The process may have ended by itself; then there is nothing to signal.
     let _ = signal::kill(Pid::from_raw(pid.cast_signed()), signal);
+}
+
+/// Writes an executable file. Another process makes it: a child that another test starts while this one writes would hold it
+/// open for writing until it runs its own program, and what is open for writing cannot be run.
+pub(crate) fn write_program(path: &Path, text: &[u8]) {
+    let draft = path.with_extension("draft");
+    fs::write(&draft, text).expect("the folder is writable");
+    let made = Command::new("install").args(["-m", "755"]).args([&*draft, path]).status();
+    assert!(made.expect("coreutils are here").success());
+    fs::remove_file(draft).expect("just written");
 }

@@ -28,8 +28,6 @@ pub struct InfoReport {
     pub replicas: Vec<(String, u16)>,
     /// `db0:`, `db1:` and so on: it has keys.
     pub has_data: bool,
-    /// `config_file:` with nothing behind it: what it is told to be it has forgotten after a restart.
-    pub has_no_file: bool,
     /// `master_host`; this and what follows is read only after `role:slave`.
     pub master_host: Option<String>,
     /// `master_port`
@@ -67,7 +65,6 @@ impl InfoReport {
                 "role" if value.starts_with("slave") => report.role = Some(Role::Replica),
                 "master_replid" | "master_replid2" if is_replid(value) => report.replids.push(value.to_owned()),
                 "master_repl_offset" => report.master_offset = value.parse().ok(),
-                "config_file" => report.has_no_file = value.is_empty(),
                 _ if is_numbered(key, "db") => report.has_data = true,
                 _ if is_numbered(key, "slave") => report.replicas.extend(parse_replica(value)),
                 _ if report.role == Some(Role::Replica) => report.parse_replica_field(key, value),
