@@ -375,7 +375,11 @@ impl Server {
                 Reply::Error(b"LOADING Redis is loading the dataset in memory".as_slice().into())
             }
             Command::Ping => Reply::Status(b"PONG".as_slice().into()),
-            Command::Info | Command::InfoSections => Reply::Bulk(self.info(sh).into_bytes().into()),
+            Command::Info => {
+                let more = format!("\r\n# Persistence\r\nloading:{}\r\n", u8::from(loading));
+                Reply::Bulk((self.info(sh) + &more).into_bytes().into())
+            }
+            Command::InfoSections => Reply::Bulk(self.info(sh).into_bytes().into()),
             Command::SubscribeHello => {
                 self.subscribers.insert(conn);
                 Reply::Null

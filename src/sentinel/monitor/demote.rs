@@ -12,7 +12,7 @@
 
 use super::Monitor;
 use super::failover::FailoverState;
-use super::instance::{ReplicaKey, Role, Seat, ServerId};
+use super::instance::{Replica, ReplicaKey, Role, Seat, ServerId};
 use crate::sentinel::Env;
 use crate::sentinel::addr::Addr;
 use crate::sentinel::event::EventKind;
@@ -93,6 +93,14 @@ impl Monitor {
     /// A replica says that it is master. If it is the one that we replaced, and nobody can have made it master again, it is
     /// told at once. True when it was.
     pub(super) fn demote_deposed(&mut self, key: &ReplicaKey, env: &Env<'_>, out: &mut Outbox) -> bool {
+        let address = self.deposed.as_ref().map(|deposed| deposed.addr.clone());
+        let is_there = |replica: &Replica| address.is_some_and(|addr| addr.same_as(&replica.server.addr));
+        let replica = self.replicas.get_mut(key).filter(|replica| replica.server.papers.is_loading);
+        if let Some(replica) = replica.filter(|replica| is_there(replica)) {
+            // It would refuse, and whose data it has is not known yet.
+            replica.server.info_wanted_at = Some(env.now.mono + RECONNECT_PACE);
+            return true;
+        }
         let may = self.failover.state == FailoverState::Idle
             && self.demotes_fast(env)
             && self.is_deposed(key)

@@ -18,6 +18,8 @@ pub struct Papers {
     pub replids: Vec<String>,
     /// It has keys.
     pub has_data: bool,
+    /// It takes no commands yet.
+    pub is_loading: bool,
 }
 
 impl Papers {
@@ -29,6 +31,7 @@ impl Papers {
             role: report.role,
             replids: report.replids.clone(),
             has_data: report.has_data,
+            is_loading: report.is_loading,
         }
     }
 }

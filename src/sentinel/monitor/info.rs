@@ -16,7 +16,7 @@ use crate::sentinel::time::Millis;
 /// The lines of INFO that matter (failover.md 4.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InfoReport {
-    /// `redis_version` is 7.0 or later: INFO takes several sections.
+    /// `redis_version` is 7.0 or later: INFO takes several sections, and they tell all that matters now.
     pub takes_sections: bool,
     /// `run_id`, 40 characters.
     pub run_id: Option<String>,
@@ -26,8 +26,10 @@ pub struct InfoReport {
     pub replids: Vec<String>,
     /// `slaveN` lines: host and port.
     pub replicas: Vec<(String, u16)>,
-    /// `db0:`, `db1:` and so on: it has keys.
+    /// `db0:`, `db1:` and so on: it has keys. Or it loads some.
     pub has_data: bool,
+    /// `loading:1`: it takes no commands yet.
+    pub is_loading: bool,
     /// `master_host`; this and what follows is read only after `role:slave`.
     pub master_host: Option<String>,
     /// `master_port`
@@ -65,12 +67,16 @@ impl InfoReport {
                 "role" if value.starts_with("slave") => report.role = Some(Role::Replica),
                 "master_replid" | "master_replid2" if is_replid(value) => report.replids.push(value.to_owned()),
                 "master_repl_offset" => report.master_offset = value.parse().ok(),
+                "loading" => report.is_loading = value != "0",
                 _ if is_numbered(key, "db") => report.has_data = true,
                 _ if is_numbered(key, "slave") => report.replicas.extend(parse_replica(value)),
                 _ if report.role == Some(Role::Replica) => report.parse_replica_field(key, value),
                 _ => {}
             }
         }
+        // Whether it still loads is told in a section that is not asked for otherwise.
+        report.takes_sections &= !report.is_loading;
+        report.has_data |= report.is_loading;
         report
     }
 
@@ -432,6 +438,18 @@ mod tests {
         let kept = b"# Server\r\nrun_id:x\r\n\r\n# Replication\r\nrole:master\r\n\r\n# Keyspace\r\n";
         assert_eq!(sections_of(text), kept);
         assert_eq!(sections_of(kept), kept);
+    }
+
+    /// beyond.md B8: what loads has data, and is asked for the section that tells when it has.
+    #[test]
+    fn loading_is_told_in_full_only() {
+        for (loading, takes_sections) in [("0", true), ("1", false)] {
+            let report = parse(&["redis_version:7.0.15", &format!("loading:{loading}")]);
+            assert_eq!(
+                (report.takes_sections, report.is_loading, report.has_data),
+                (takes_sections, !takes_sections, !takes_sections)
+            );
+        }
     }
 
     /// failover.md 47
