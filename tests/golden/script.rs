@@ -222,7 +222,7 @@ fn set_node(world: &mut World, key: &str, rest: &[&str]) {
 }
 
 /// `master`, `slave`, `of PORT`, `run-id X`, `obeys yes|no`, `priority|offset|link|link-down|announced VALUE` for what
-/// INFO says, `replid X` likewise, `replicas PORT ...` or `lists LINE ...` for its `slaveN` lines, `answers COMMAND REPLY ...` for a reply
+/// INFO says, `replid X` and `left X:OFFSET` likewise, `replicas PORT ...` or `lists LINE ...` for its `slaveN` lines, `answers COMMAND REPLY ...` for a reply
 /// that is not the usual one (`usual` takes it back); `COMMAND` may be `word|subword`.
 fn set_server(server: &mut Server, words: &[&str]) {
     match words {

@@ -28,7 +28,7 @@ pub(crate) struct Server {
     pub(crate) run_id: String,
     /// Whether SLAVEOF has an effect.
     pub(crate) obeys: bool,
-    /// `priority`, `offset`, `link`, `link-down`, `announced`: what INFO says beyond that.
+    /// `priority`, `offset`, `link`, `link-down`, `announced`, `left`: what INFO says beyond that.
     pub(crate) says: BTreeMap<String, String>,
     /// Answers to a command word that are not the usual ones.
     pub(crate) answers: BTreeMap<String, String>,
@@ -132,6 +132,9 @@ impl Server {
         ];
         if let (Some(replid), Some(offset)) = (self.says.get("replid"), self.says.get("offset")) {
             lines.push(format!("master_replid:{replid:0>40}\r\nmaster_repl_offset:{offset}"));
+        }
+        if let Some((replid, offset)) = self.says.get("left").and_then(|left| left.split_once(':')) {
+            lines.push(format!("master_replid2:{replid:0>40}\r\nsecond_repl_offset:{offset}"));
         }
         // A master writes none of these; what a script makes it say after all must be passed over.
         let said =

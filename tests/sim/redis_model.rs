@@ -111,6 +111,8 @@ pub struct Server {
     pub offset: u64,
     /// History of its data.
     pub replid: u64,
+    /// `master_replid2` and `second_repl_offset`: where it left another history for this one.
+    pub left: Option<Point>,
     /// The last write that it acknowledged.
     pub acked: Point,
     /// What Sentinels may not send here.
@@ -143,6 +145,7 @@ impl Server {
             priority,
             offset: 1,
             replid: group as u64 + 1,
+            left: None,
             acked: Point::default(),
             denied: Denied::default(),
             paused_until: 0,
@@ -181,12 +184,14 @@ impl Server {
         self.boot(sh);
         if self.upstream.is_none() {
             self.begin_history(sh);
+            self.left = None;
         }
     }
 
     /// What it takes from now on is nobody else's.
     fn begin_history(&mut self, sh: &mut Shared) {
         sh.last_replid += 1;
+        self.left = Some(Point { replid: self.replid, offset: self.offset + 1 });
         self.replid = sh.last_replid;
     }
 
@@ -488,6 +493,9 @@ impl Server {
             }
         }
         let _ = write!(text, "master_replid:{:040x}\r\n", self.replid);
+        if let Some(left) = self.left {
+            let _ = write!(text, "master_replid2:{:040x}\r\nsecond_repl_offset:{}\r\n", left.replid, left.offset);
+        }
         let _ = write!(text, "connected_slaves:{}\r\n", self.replicas.len());
         for (number, replica) in self.replicas.iter().enumerate() {
             let ip = server_ip(*replica);
@@ -513,6 +521,7 @@ fn ok() -> Reply {
 
 fn catch_up(servers: &mut [Server], replica: usize, master: usize) {
     (servers[replica].offset, servers[replica].replid) = (servers[master].offset, servers[master].replid);
+    servers[replica].left = servers[master].left;
 }
 
 /// One round: links go up and down, replicas catch up, and then masters take writes, which replicas get in the next one.

@@ -49,6 +49,8 @@ const PATIENCE: u64 = 1_000;
 const WINDOW: u64 = 3_000;
 /// By how much the pause outlasts the last moment at which the demotion may be confirmed, ms: clocks differ.
 const PAUSE_MARGIN: u64 = 1_000;
+/// Stands for the offset of a master that has handed over already: its server has seen to it.
+const FINAL: u64 = u64::MAX;
 /// INFO to the replica until it has caught up, ms: the spacing grows with the time it takes, within these bounds.
 const CATCH_UP_INFO_SPACING: std::ops::RangeInclusive<u64> = 2..=50;
 
@@ -188,7 +190,7 @@ impl Monitor {
             (stage @ Stage::Stopped, ServerId::Master) => {
                 if hands_over && report.role == Some(Role::Replica) {
                     // It was faster than its INFO. The replica will say that it is master.
-                    *stage = Stage::CatchingUp { since: env.now.mono, replid: String::new(), offset: u64::MAX };
+                    *stage = Stage::CatchingUp { since: env.now.mono, replid: String::new(), offset: FINAL };
                     let who = ServerId::Replica(promoted.clone());
                     self.send_info(&who, env.now.mono, out);
                     return;
@@ -203,7 +205,8 @@ impl Monitor {
                 self.send_info(&who, env.now.mono, out);
             }
             (stage @ Stage::CatchingUp { .. }, ServerId::Replica(key))
-                if key == promoted && (has_reached(stage, report) || (hands_over && is_master(report))) =>
+                if key == promoted
+                    && (has_reached(stage, report) || (hands_over && was_handed_over(stage, report))) =>
             {
                 *stage = Stage::CaughtUp;
             }
@@ -394,15 +397,20 @@ impl Monitor {
     }
 }
 
-fn is_master(report: &InfoReport) -> bool {
-    report.role == Some(Role::Master)
-}
-
 /// Whether a report shows the replica at the point that it is to reach.
 fn has_reached(stage: &Stage, report: &InfoReport) -> bool {
     let Stage::CatchingUp { replid, offset, .. } = stage else { return false };
     let same_history = report.role == Some(Role::Replica) && report.replids.first() == Some(replid);
     same_history && report.offset.is_some_and(|reached| reached >= *offset)
+}
+
+/// Whether a report shows that the server was faster: the replica is a master, with everything. One that is a master with
+/// less was promoted by somebody else, who did not wait.
+fn was_handed_over(stage: &Stage, report: &InfoReport) -> bool {
+    let Stage::CatchingUp { replid, offset, .. } = stage else { return false };
+    let left_after = report.second_offset.filter(|_| report.replids.get(1) == Some(replid));
+    let has_everything = *offset == FINAL || left_after.is_some_and(|left| left > *offset);
+    report.role == Some(Role::Master) && has_everything
 }
 
 /// The text of an error.

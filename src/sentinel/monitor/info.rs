@@ -44,6 +44,8 @@ pub struct InfoReport {
     pub offset: Option<u64>,
     /// `master_repl_offset`
     pub master_offset: Option<u64>,
+    /// `second_repl_offset`: where it left the history of its second replication id, plus one.
+    pub second_offset: Option<u64>,
     /// `replica_announced`
     pub announced: Option<bool>,
 }
@@ -67,6 +69,7 @@ impl InfoReport {
                 "role" if value.starts_with("slave") => report.role = Some(Role::Replica),
                 "master_replid" | "master_replid2" if is_replid(value) => report.replids.push(value.to_owned()),
                 "master_repl_offset" => report.master_offset = value.parse().ok(),
+                "second_repl_offset" => report.second_offset = value.parse().ok(),
                 "loading" => report.is_loading = value != "0",
                 _ if is_numbered(key, "db") => report.has_data = true,
                 _ if is_numbered(key, "slave") => report.replicas.extend(parse_replica(value)),
