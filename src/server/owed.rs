@@ -15,6 +15,8 @@ use crate::resp::reply::{Protocol, Value};
 
 /// So many replies may wait; more requests are not read.
 const MOST: usize = 1_024;
+/// So many bytes of them may.
+const MOST_BYTES: usize = 1 << 20;
 
 /// The replies that wait, oldest first. Nearly always there is none, and this takes no room.
 #[derive(Debug, Default)]
@@ -39,7 +41,8 @@ impl Owed {
 
     /// Whether another request may be executed.
     pub(crate) fn has_room(&self) -> bool {
-        self.0.as_ref().is_none_or(|debts| debts.len() < MOST)
+        let bytes = |debts: &VecDeque<Debt>| debts.iter().map(Debt::bytes).sum::<usize>();
+        self.0.as_ref().is_none_or(|debts| debts.len() < MOST && bytes(debts) < MOST_BYTES)
     }
 
     /// A vote was asked for.
@@ -87,9 +90,41 @@ impl Owed {
 }
 
 impl Debt {
+    fn bytes(&self) -> usize {
+        match self {
+            Debt::Vote(_) => 0,
+            Debt::Ready(bytes) => bytes.len(),
+        }
+    }
+
     fn ready(answered: Option<&Answered>, protocol: Protocol) -> Debt {
         let mut bytes = BytesMut::new();
         write::vote_reply(answered).write(protocol, &mut bytes);
         Debt::Ready(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk that hangs must not make replies pile up behind a vote.
+    #[test]
+    fn neither_replies_nor_their_bytes_grow_without_bound() {
+        let reply = Value::text("x".repeat(MOST_BYTES / 4));
+        let (mut owed, mut pushed) = (Owed::default(), 0);
+        owed.push_vote(oneshot::channel().1);
+        while owed.has_room() && pushed < 10 {
+            owed.push(&reply, Protocol::Resp2);
+            pushed += 1;
+        }
+        assert_eq!(pushed, 4);
+
+        let (mut owed, mut pushed) = (Owed::default(), 0);
+        while owed.has_room() && pushed < 2 * MOST {
+            owed.push_vote(oneshot::channel().1);
+            pushed += 1;
+        }
+        assert_eq!(pushed, MOST);
     }
 }

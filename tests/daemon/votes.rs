@@ -83,3 +83,21 @@ async fn a_master_that_goes_leaves_no_debt() {
     drop(Asked::by(&mut inbox).await);
     peer.expect("*3\r\n:0\r\n$1\r\n*\r\n:0\r\n+PONG\r\n").await;
 }
+
+/// More is asked for than may be owed: the rest is carried out once the vote is there.
+#[tokio::test]
+async fn requests_go_on_when_a_big_debt_is_settled() {
+    let world = World::new();
+    let mut inbox = world.monitor_by_hand(master("a", "127.0.0.1", 6379, world.now()));
+    let mut peer = world.client().await;
+    let long = "x".repeat(100_000);
+    let echoes = array(&["PING", &long]).repeat(100);
+    peer.send([request(6379, 7), echoes, array(&["CLIENT", "SETNAME", "last"])].concat()).await;
+    let asked = Asked::by(&mut inbox).await;
+    asked.grant();
+    peer.expect(vote(7)).await;
+    for _ in 0..100 {
+        peer.expect(format!("${}\r\n{long}\r\n", long.len())).await;
+    }
+    peer.expect("+OK\r\n").await;
+}
