@@ -1,7 +1,7 @@
 //! I10: the address changes only together with a larger config epoch, for what readers see and for what is on disk. A stock
 //! Sentinel that counts votes of another epoch for its own (R3) does not keep to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sentineld::sentinel::id::Epoch;
 
@@ -15,6 +15,8 @@ use super::{Checker, Facts, Observation};
 pub struct NewerOnly {
     memory: BTreeMap<(usize, usize), (Epoch, String, u16)>,
     disk: BTreeMap<(usize, usize), (Epoch, String, u16)>,
+    /// Removed by an operator since the last start, as in [`super::i03_no_way_back`].
+    removed: BTreeSet<(usize, usize)>,
 }
 
 fn changed(known: &mut (Epoch, String, u16), epoch: Epoch, (host, port): (&str, u16)) -> Result<(), String> {
@@ -36,12 +38,16 @@ impl Checker for NewerOnly {
 
     fn see(&mut self, seen: &Observation<'_>, facts: &Facts) -> Result<(), String> {
         match seen {
-            Observation::Started { node, .. } => {
+            Observation::Started { node, image } => {
                 self.memory.retain(|(owner, _), _| owner != node);
+                // A removal that did not come to disk has not been.
+                let is_there = |master: usize| image.masters().any(|(known, _)| known == master);
+                self.removed.retain(|(owner, master)| owner != node || !is_there(*master));
                 Ok(())
             }
             Observation::Removed { node, master } => {
                 self.memory.remove(&(*node, *master));
+                self.removed.insert((*node, *master));
                 Ok(())
             }
             Observation::Published { node, master, view, .. } => {
@@ -58,7 +64,9 @@ impl Checker for NewerOnly {
                     let address = (&*record.addr.host, record.addr.port);
                     let first = || (record.config_epoch, record.addr.host.to_string(), record.addr.port);
                     let known = self.disk.entry((*node, master)).or_insert_with(first);
-                    if is_new(record) || facts.forgives(*node, master, record.config_epoch) {
+                    let is_lower = record.config_epoch < known.0;
+                    let is_again = is_new(record) || (is_lower && self.removed.remove(&(*node, master)));
+                    if is_again || facts.forgives(*node, master, record.config_epoch) {
                         *known = first();
                     }
                     changed(known, record.config_epoch, address)
