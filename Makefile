@@ -51,7 +51,7 @@ faults: openssl stock network
 # What stock does not do (tests/spec/beyond.md), often and for long: 200 kills for each kind of line and number of
 # Sentinels, every time that Sentinels may be away, stock beside it.
 beyond: openssl stock network
-	BEYOND_KILLS=200 $(CARGO) test --locked --test faults elections -- --nocapture
+	BEYOND_KILLS=200 $(CARGO) test --locked --test faults elections -- --nocapture --test-threads 3
 	BEYOND_RUNS=5 $(CARGO) test --locked --test beyond -- --nocapture
 
 # The same once and quickly, as one table: case, stock, ours. `RUNS=5 make e2e-beyond` for every case five times, in full.

@@ -36,18 +36,48 @@ fn seven_sentinels_on_bad_lines_switch_in_time() {
     kill_masters(7, FAR_AND_BAD);
 }
 
-/// beyond.md B5: what is too long for every run.
-#[test]
-fn all_other_numbers_of_sentinels_and_lines() {
-    if wanted().is_some() {
-        for (sentinels, lines) in
-            [(5, Lines::Near), (7, Lines::Near), (3, FAR), (7, FAR), (3, FAR_AND_BAD), (5, FAR_AND_BAD)]
-        {
+/// The other lines and numbers of Sentinels are too long for every run: `make beyond` has them.
+mod at_length {
+    use super::{FAR, FAR_AND_BAD, Lines, kill_masters, wanted};
+
+    fn kill_masters_if_wanted(sentinels: usize, lines: Lines) {
+        if wanted().is_some() {
             kill_masters(sentinels, lines);
         }
     }
+
+    #[test]
+    fn five_near_sentinels() {
+        kill_masters_if_wanted(5, Lines::Near);
+    }
+
+    #[test]
+    fn seven_near_sentinels() {
+        kill_masters_if_wanted(7, Lines::Near);
+    }
+
+    #[test]
+    fn three_far_sentinels() {
+        kill_masters_if_wanted(3, FAR);
+    }
+
+    #[test]
+    fn seven_far_sentinels() {
+        kill_masters_if_wanted(7, FAR);
+    }
+
+    #[test]
+    fn three_sentinels_on_bad_lines() {
+        kill_masters_if_wanted(3, FAR_AND_BAD);
+    }
+
+    #[test]
+    fn five_sentinels_on_bad_lines() {
+        kill_masters_if_wanted(5, FAR_AND_BAD);
+    }
 }
 
+/// How often to kill, when the run is one for figures.
 fn wanted() -> Option<usize> {
     std::env::var("BEYOND_KILLS").ok().map(|text| text.parse().expect("BEYOND_KILLS is a number"))
 }
