@@ -7,7 +7,7 @@ use sentineld::sentinel::ages::SharedAges;
 use sentineld::sentinel::command::Command;
 use sentineld::sentinel::event::EventKind;
 use sentineld::sentinel::id::{Epoch, LinkId, RunId};
-use sentineld::sentinel::io::{Input, Output, Reply, Tag};
+use sentineld::sentinel::io::{HandoverStep, Input, Output, Reply, Tag};
 use sentineld::sentinel::monitor::hello::Hello;
 use sentineld::sentinel::monitor::record::MasterRecord;
 use sentineld::sentinel::node::Routed;
@@ -108,9 +108,9 @@ pub enum Canary {
     OdownUntold,
     /// Commands pile up.
     RepliesUncounted,
-    /// A replica is taken for one that has everything, whatever its master has.
+    /// A replica is taken for one that has everything, whatever its master has, also when it was demoted.
     OffsetsIgnored,
-    /// Writes are not stopped before offsets are compared.
+    /// Writes are not stopped before offsets are compared, and it is not noticed at the demotion.
     PauseForgotten,
     /// A master that is removed and monitored again may be voted for twice in one epoch.
     RemoveForgetsVotes,
@@ -269,9 +269,18 @@ impl Canary {
                 reworded(link, &text, "slave_priority:0", "slave_priority:100")
             }
             (Canary::OffsetsIgnored, Input::Reply { link, tag: Tag::Info, value: Reply::Bulk(text) }) => {
-                let text =
-                    String::from_utf8_lossy(&text).replace("master_repl_offset:", "master_repl_offset:0\r\nwas:");
-                Input::Reply { link, tag: Tag::Info, value: Reply::Bulk(text.into_bytes().into()) }
+                Input::Reply { link, tag: Tag::Info, value: Reply::Bulk(at_offset_0(&text)) }
+            }
+            // Either is noticed at the demotion, unless nobody looks.
+            (
+                Canary::OffsetsIgnored | Canary::PauseForgotten,
+                Input::Reply { link, tag: tag @ Tag::Handover(HandoverStep::Demote), value: Reply::Array(replies) },
+            ) => {
+                let value = replies.into_iter().map(|reply| match reply {
+                    Reply::Bulk(text) => Reply::Bulk(at_offset_0(&text)),
+                    reply => reply,
+                });
+                Input::Reply { link, tag, value: Reply::Array(value.collect()) }
             }
             (Canary::PromotionBelieved, Input::Reply { link, tag: Tag::Info, value: Reply::Bulk(text) }) => {
                 reworded(link, &text, "role:slave", "role:master")
@@ -344,6 +353,11 @@ impl Canary {
 fn reworded(link: LinkId, text: &[u8], from: &str, to: &str) -> Input {
     let text = String::from_utf8_lossy(text).replace(&format!("{from}\r"), &format!("{to}\r"));
     Input::Reply { link, tag: Tag::Info, value: Reply::Bulk(text.into_bytes().into()) }
+}
+
+fn at_offset_0(text: &[u8]) -> Box<[u8]> {
+    let text = String::from_utf8_lossy(text).replace("master_repl_offset:", "master_repl_offset:0\r\nwas:");
+    text.into_bytes().into()
 }
 
 fn with_epoch(value: Reply, asked_in: Epoch) -> Reply {

@@ -506,7 +506,8 @@ pub fn replicate(servers: &mut [Server], sh: &mut Shared) {
     for server in servers.iter_mut() {
         server.unblock(sh);
         if server.process == Process::Running && server.upstream.is_none() {
-            let written = sh.rng.servers.random_range(0..1_000);
+            // The shortest write there is takes more than a PING.
+            let written = sh.rng.servers.random_range(20..1_000);
             if server.takes_writes(sh.now) && server.script.is_none() {
                 server.offset += written;
                 server.acked = Point { replid: server.replid, offset: server.offset };

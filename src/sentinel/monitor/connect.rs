@@ -202,8 +202,7 @@ impl Monitor {
 
     /// Sends INFO now, whether or not one is outstanding.
     pub(super) fn send_info(&mut self, who: &ServerId, now: Millis, out: &mut Outbox) {
-        let sections = self.server(who).is_some_and(|server| server.info_form == InfoForm::Sections);
-        let command = if sections { Command::InfoSections } else { Command::Info };
+        let command = self.info_command(who);
         if self.send(who, Tag::Info, command, out)
             && let Some(server) = self.server_mut(who)
         {
@@ -211,6 +210,12 @@ impl Monitor {
             server.info_sent_at = Some(now);
             server.info_wanted_at = server.info_wanted_at.filter(|at| *at > now);
         }
+    }
+
+    /// INFO as a server takes it.
+    pub(super) fn info_command(&self, who: &ServerId) -> Command {
+        let sections = self.server(who).is_some_and(|server| server.info_form == InfoForm::Sections);
+        if sections { Command::InfoSections } else { Command::Info }
     }
 
     /// Sends on the command connection. False when there is none.

@@ -7,14 +7,17 @@
 //! |---|---|---|---|
 //! | `Pausing` | `CLIENT PAUSE ... WRITE` or `FAILOVER TO ...`, answered | | `Stopped` |
 //! | `Stopped` | INFO of the master: its offset, final now | INFO to the replica, again and again | `CatchingUp` |
-//! | `CatchingUp` | the replica at that offset, in that history | the demotion, in one transaction with the end of the pause | `Demoting` |
-//! | `Demoting` | the demotion, confirmed | `+failover-state-send-slaveof-noone` | state `SendReplicaofNoOne` |
+//! | `CatchingUp` | the replica at that offset, in that history | INFO, the demotion and the end of the pause, in one transaction | `Demoting` |
+//! | `Demoting` | the demotion, confirmed, and no write before it | `+failover-state-send-slaveof-noone` | state `SendReplicaofNoOne` |
 //! | all | a refusal, or the connection breaks | `-failover-abort-not-handed-over` | `Idle` |
+//! | all but `Demoting` | our vote for another leader, who begins anew | the same | `Idle` |
 //! | the first three | the order's `TIMEOUT` | `-failover-abort-slave-timeout` | `Idle` |
 //!
 //! From then on it is a failover like any other. The demotion comes first: at no time are there two masters, and when we
 //! die in between there is none, which is healed like every group without a master (beyond.md B6). The pause outlasts
-//! everything that we wait for, so that no write slips in between the offset and the demotion.
+//! everything that we wait for, so that no write slips in between the offset and the demotion. Nor do we rely on it: another
+//! leader, whose attempt ended, may have ended the pause. INFO in the transaction tells where the master was when it was
+//! demoted. Beyond what the replica has, the handover is undone; and a replica, it is another leader's that was first.
 //!
 //! On the path `failover` it is the server's own `FAILOVER` that holds writes. It would go on by itself, and does if we die;
 //! but it waits for the replica's next acknowledgement, up to a second, so that we are mostly faster: the demotion begins
@@ -34,6 +37,7 @@ use super::info::InfoReport;
 use super::instance::{ReplicaKey, Role, ServerId};
 use super::reconf::transaction;
 use crate::sentinel::Env;
+use crate::sentinel::addr::Addr;
 use crate::sentinel::command::Command;
 use crate::sentinel::event::{EventKind, Level};
 use crate::sentinel::id::{Epoch, LinkId};
@@ -51,6 +55,9 @@ const WINDOW: u64 = 3_000;
 const PAUSE_MARGIN: u64 = 1_000;
 /// Stands for the offset of a master that has handed over already: its server has seen to it.
 const FINAL: u64 = u64::MAX;
+/// A PING in the replication stream, bytes, which pauses do not stop: the one thing to come after the last write. No write
+/// is as short.
+const STREAM_PING: u64 = 14;
 /// INFO to the replica until it has caught up, ms: the spacing grows with the time it takes, within these bounds.
 const CATCH_UP_INFO_SPACING: std::ops::RangeInclusive<u64> = 2..=50;
 
@@ -88,11 +95,21 @@ pub enum Stage {
         /// `master_repl_offset`
         offset: u64,
     },
-    /// The replica has everything.
-    CaughtUp,
+    /// The replica has everything up to here.
+    CaughtUp {
+        /// `master_repl_offset`
+        offset: u64,
+    },
     /// The old master was told to follow it.
     Demoting {
         /// When.
+        at: Millis,
+        /// What the replica has.
+        offset: u64,
+    },
+    /// The old master was demoted too late: it took writes that the replica does not have.
+    Spoilt {
+        /// When it was told.
         at: Millis,
     },
 }
@@ -208,7 +225,8 @@ impl Monitor {
                 if key == promoted
                     && (has_reached(stage, report) || (hands_over && was_handed_over(stage, report))) =>
             {
-                *stage = Stage::CaughtUp;
+                let Stage::CatchingUp { offset, .. } = *stage else { return };
+                *stage = Stage::CaughtUp { offset };
             }
             _ => {}
         }
@@ -228,11 +246,17 @@ impl Monitor {
 
     /// What is due in `WaitOffset`. True when something was.
     pub(super) fn wait_offset(&mut self, env: &Env<'_>, out: &mut Outbox) -> bool {
-        let FailoverState::WaitOffset { promoted, told_on, stage, .. } = &self.failover.state else { return false };
-        let (promoted, told_on, stage) = (promoted.clone(), *told_on, stage.clone());
+        let FailoverState::WaitOffset { epoch, promoted, told_on, stage, .. } = &self.failover.state else {
+            return false;
+        };
+        let (epoch, promoted, told_on, stage) = (*epoch, promoted.clone(), *told_on, stage.clone());
         let lost = self.master.sdown.is_some() || (self.master.role == Role::Replica && !self.server_hands_over());
         if self.master.link.command_id() != Some(told_on) || lost {
             self.give_up("master-lost", None, env, out);
+            return true;
+        }
+        if !matches!(stage, Stage::Demoting { .. }) && self.is_superseded(epoch) {
+            self.give_up("superseded", None, env, out);
             return true;
         }
         if is_due(self.wait_offset_ends_at(), env.now.mono) {
@@ -242,16 +266,21 @@ impl Monitor {
             }
             return true;
         }
-        if stage == Stage::CaughtUp {
-            self.demote_master(&promoted, env, out);
+        if let Stage::CaughtUp { offset } = stage {
+            self.demote_master(&promoted, offset, env, out);
         }
         false
+    }
+
+    /// Whether another leader was elected since: our vote was for somebody in a later epoch.
+    pub(super) fn is_superseded(&self, epoch: Epoch) -> bool {
+        self.ledger.leader_epoch() > epoch
     }
 
     /// When the wait in `WaitOffset` is over without success.
     pub(super) fn wait_offset_ends_at(&self) -> Option<Millis> {
         match (&self.failover.state, self.failover.plan.coordination) {
-            (FailoverState::WaitOffset { stage: Stage::Demoting { at }, .. }, _) => Some(*at + PATIENCE),
+            (FailoverState::WaitOffset { stage: Stage::Demoting { at, .. }, .. }, _) => Some(*at + PATIENCE),
             (FailoverState::WaitOffset { since, .. }, Some(coordination)) => Some(*since + coordination.timeout + 1),
             _ => None,
         }
@@ -259,10 +288,11 @@ impl Monitor {
 
     /// The old master follows the replica, which has everything. The pause ends in the same transaction: from here on
     /// the old master refuses writes by itself, and what it is fed by the new one must not wait.
-    fn demote_master(&mut self, promoted: &ReplicaKey, env: &Env<'_>, out: &mut Outbox) {
+    fn demote_master(&mut self, promoted: &ReplicaKey, offset: u64, env: &Env<'_>, out: &mut Outbox) {
         let Some(target) = self.replicas.get(promoted).map(|replica| replica.server.addr.clone()) else { return };
         let mut commands = transaction(Some(&target), env);
         commands.pop();
+        commands.insert(1, self.info_command(&ServerId::Master));
         if self.server_hands_over() {
             // It obeys nobody else meanwhile.
             commands.insert(1, Command::FailoverAbort);
@@ -272,40 +302,58 @@ impl Monitor {
         self.send_all(&ServerId::Master, commands, out);
         self.send(&ServerId::Master, Tag::Handover(HandoverStep::Demote), Command::Exec, out);
         if let FailoverState::WaitOffset { stage, .. } = &mut self.failover.state {
-            *stage = Stage::Demoting { at: env.now.mono };
+            *stage = Stage::Demoting { at: env.now.mono, offset };
         }
     }
 
     /// The old master has carried its demotion out, or has not. That it had nothing to abort is no refusal.
     fn demotion_answered(&mut self, link: LinkId, value: &Reply, env: &Env<'_>, out: &mut Outbox) {
-        let place = usize::from(self.server_hands_over());
-        let FailoverState::WaitOffset { epoch, promoted, told_on, stage, .. } = &mut self.failover.state else {
-            return;
-        };
-        let Stage::Demoting { at } = *stage else { return };
+        let first = usize::from(self.server_hands_over());
+        let FailoverState::WaitOffset { epoch, promoted, told_on, stage, .. } = &self.failover.state else { return };
+        let Stage::Demoting { at, offset } = *stage else { return };
         if *told_on != link {
             return;
         }
-        let refusal = match value {
-            Reply::Array(replies) => replies.get(place).and_then(refusal_of),
-            other => Some(refusal_of(other).unwrap_or_else(|| "nothing was carried out".to_owned())),
-        };
-        if let Some(refusal) = refusal {
-            *stage = Stage::CaughtUp;
-            self.give_up("demotion-refused", Some(&refusal), env, out);
-            return;
-        }
-        if is_due(Some(at + PATIENCE), env.now.mono) {
-            self.give_up("demotion-unanswered", None, env, out);
-            return;
-        }
         let (epoch, promoted) = (*epoch, promoted.clone());
+        let (before, refusal) = match value {
+            Reply::Array(replies) => (replies.get(first), replies.get(first + 1).and_then(refusal_of)),
+            other => (None, Some(refusal_of(other).unwrap_or_else(|| "nothing was carried out".to_owned()))),
+        };
+        let before = match before {
+            Some(Reply::Bulk(text)) => InfoReport::parse(text),
+            _ => InfoReport::default(),
+        };
+        let failure = match (refusal, before.role) {
+            (Some(refusal), _) => Some((Stage::CaughtUp { offset }, "demotion-refused", Some(refusal))),
+            (None, _) if is_due(Some(at + PATIENCE), env.now.mono) => {
+                Some((Stage::Demoting { at, offset }, "demotion-unanswered", None))
+            }
+            (None, Some(Role::Replica)) if self.handed_over_to(&before, &promoted) => None,
+            (None, Some(Role::Replica)) => Some((Stage::CaughtUp { offset }, "master-lost", None)),
+            (None, _) if before.master_offset.is_some_and(|last| last <= offset.saturating_add(STREAM_PING)) => None,
+            (None, _) => Some((Stage::Spoilt { at }, "writes-went-on", None)),
+        };
+        if let Some((found, reason, said)) = failure {
+            if let FailoverState::WaitOffset { stage, .. } = &mut self.failover.state {
+                *stage = found;
+            }
+            self.give_up(reason, said.as_deref(), env, out);
+            return;
+        }
         if let Some(coordination) = &mut self.failover.plan.coordination {
             coordination.demoted_at = Some(at);
         }
         let replica = self.describe(&ServerId::Replica(promoted.clone()), env);
         self.failover.state = FailoverState::SendReplicaofNoOne { epoch, since: env.now.mono, promoted };
         self.emit(EventKind::StateSendReplicaofNoOne, replica, out);
+    }
+
+    /// Whether a master that is a replica already has handed over by itself, to the one that it was to hand over to.
+    fn handed_over_to(&self, report: &InfoReport, promoted: &ReplicaKey) -> bool {
+        let target = self.replicas.get(promoted).map(|replica| &replica.server.addr);
+        let is_target =
+            |addr: &Addr| report.master_port == Some(addr.port) && report.master_host.as_deref() == Some(&addr.host);
+        self.server_hands_over() && target.is_some_and(is_target)
     }
 
     /// When `SendReplicaofNoOne` or `WaitPromotion` has lasted too long.
@@ -354,9 +402,10 @@ impl Monitor {
         let by_itself = coordination.path == CoordinatedPath::Failover;
         let held_until = |since: Millis| since + coordination.hold();
         let (what, until) = match &self.failover.state {
+            FailoverState::WaitOffset { stage: Stage::Spoilt { at }, .. } => (Amends::Reinstate, *at + WINDOW),
             // If it was faster, the replica is a master, and there must not be another.
             FailoverState::WaitOffset { since, .. } if by_itself => (Amends::AbortFailover, held_until(*since)),
-            FailoverState::WaitOffset { stage: Stage::Demoting { at }, .. } => (Amends::Reinstate, *at + WINDOW),
+            FailoverState::WaitOffset { stage: Stage::Demoting { at, .. }, .. } => (Amends::Reinstate, *at + WINDOW),
             FailoverState::WaitOffset { since, .. } => (Amends::Unpause, held_until(*since)),
             FailoverState::SendReplicaofNoOne { .. } if !by_itself => {
                 (Amends::Reinstate, coordination.demoted_at? + WINDOW)

@@ -49,10 +49,13 @@ impl Monitor {
         }
     }
 
-    /// The configured master has answered INFO.
+    /// The configured master has answered INFO. That it is master may be somebody's newer failover: the one that we
+    /// promoted is down again or demoted then, or our vote is for another leader.
     pub(super) fn master_reported(&mut self, role: Option<Role>, env: &Env<'_>, out: &mut Outbox) {
-        let replaced = matches!(self.failover.state, FailoverState::ReconfReplicas { .. });
-        if replaced && role == Some(Role::Master) {
+        let FailoverState::ReconfReplicas { epoch, promoted, .. } = &self.failover.state else { return };
+        let promoted = self.replicas.get(promoted).map(|replica| &replica.server);
+        let has_successor = promoted.is_some_and(|server| server.role == Role::Master && server.sdown.is_none());
+        if role == Some(Role::Master) && has_successor && self.ledger.leader_epoch() <= *epoch {
             self.demote_old_master(env, out);
         }
     }

@@ -222,7 +222,7 @@ impl Monitor {
             FailoverState::SelectReplica { .. } => self.odown.map(|since| since + INFO_PATIENCE),
             // It may be over by what was found out after its turn in this step.
             FailoverState::ReconfReplicas { promoted, .. } if self.is_reconfigured(promoted) => Some(Millis(0)),
-            FailoverState::WaitOffset { stage: Stage::CaughtUp, .. } => Some(Millis(0)),
+            FailoverState::WaitOffset { stage: Stage::CaughtUp { .. }, .. } => Some(Millis(0)),
             FailoverState::WaitOffset { .. } => self.wait_offset_ends_at(),
             FailoverState::SendReplicaofNoOne { since, .. }
             | FailoverState::WaitPromotion { since, saving: None, .. } => Some(self.promotion_times_out_at(*since)),
@@ -376,13 +376,16 @@ impl Monitor {
     }
 
     /// The chosen replica still reports slave on a newer connection than the one it was told on: the order was lost
-    /// with that connection, so it is given again.
+    /// with that connection, so it is given again. Not so if the old master was demoted before, and another leader is at
+    /// work now: that one may have made the old master a master again.
     pub(super) fn retry_promotion(&mut self, key: &ReplicaKey, env: &Env<'_>, out: &mut Outbox) {
         let who = ServerId::Replica(key.clone());
         let link = self.server(&who).and_then(|server| server.link.command_id());
         let lost = matches!(&self.failover.state, FailoverState::WaitPromotion { promoted, told_on, saving: None, .. }
             if promoted == key && link.is_some_and(|link| link != *told_on));
-        if lost && self.send_all(&who, transaction(None, env), out) {
+        let is_anothers =
+            self.failover.state.epoch().is_some_and(|epoch| self.is_handed_over() && self.is_superseded(epoch));
+        if lost && !is_anothers && self.send_all(&who, transaction(None, env), out) {
             self.send_info(&who, env.now.mono, out);
             if let (FailoverState::WaitPromotion { told_on, .. }, Some(link)) = (&mut self.failover.state, link) {
                 *told_on = link;

@@ -64,13 +64,15 @@ impl Checker for NewerOnly {
                     let address = (&*record.addr.host, record.addr.port);
                     let first = || (record.config_epoch, record.addr.host.to_string(), record.addr.port);
                     let known = self.disk.entry((*node, master)).or_insert_with(first);
-                    let is_lower = record.config_epoch < known.0;
-                    let is_again = is_new(record) || (is_lower && self.removed.remove(&(*node, master)));
-                    if is_again || facts.forgives(*node, master, record.config_epoch) {
+                    if is_new(record) || facts.forgives(*node, master, record.config_epoch) {
                         *known = first();
                     }
-                    changed(known, record.config_epoch, address)
-                        .map_err(|story| format!("file of n{node} m{master}: {story}"))?;
+                    if let Err(story) = changed(known, record.config_epoch, address) {
+                        if !self.removed.remove(&(*node, master)) {
+                            return Err(format!("file of n{node} m{master}: {story}"));
+                        }
+                        *known = first();
+                    }
                 }
                 Ok(())
             }

@@ -82,3 +82,25 @@ fn an_old_master_that_is_back_during_the_reconfiguration_is_told() {
     assert!(is_demoted(&comes_back(&mut bench, 'x', Vec::new())));
     assert!(matches!(bench.monitor.failover.state, FailoverState::ReconfReplicas { .. }));
 }
+
+/// beyond.md B8: that the old master is master during our reconfiguration may be another leader's newer failover.
+#[test]
+fn an_old_master_that_another_leader_may_have_promoted_again_is_left_alone() {
+    let reconfiguring = || {
+        let mut bench = Bench::with_peers();
+        bench.servers.get_mut(OTHER_REPLICA).expect("there").obeys = false;
+        bench.servers.get_mut(REPLICA).expect("there").offset = 11;
+        bench.elect_me(1);
+        bench.kill(MASTER);
+        bench.run(1_500);
+        bench.seen.clear();
+        bench
+    };
+    let mut voted = reconfiguring();
+    voted.ask_for_vote(PEER_A, 2);
+    assert!(!is_demoted(&comes_back(&mut voted, 'x', Vec::new())), "our vote is for another leader");
+    let mut replaced = reconfiguring();
+    replaced.servers.get_mut(REPLICA).expect("there").role = Role::Replica;
+    replaced.run(1_500);
+    assert!(!is_demoted(&comes_back(&mut replaced, 'x', Vec::new())), "the one that we promoted is a replica again");
+}
