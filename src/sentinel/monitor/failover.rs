@@ -22,7 +22,7 @@ use super::order::Plan;
 use super::reconf::transaction;
 use super::select::{Candidate, MasterState, majority_answers, select, select_relative};
 use crate::sentinel::Env;
-use crate::sentinel::event::EventKind;
+use crate::sentinel::event::{EventKind, Level};
 use crate::sentinel::id::{Epoch, LinkId, Rev};
 use crate::sentinel::io::{Outbox, Output};
 use crate::sentinel::link::is_due;
@@ -318,6 +318,19 @@ impl Monitor {
         self.replicas.len() == 1 || sharing.count() > 1
     }
 
+    /// A group without a master, in which nobody can be promoted, gets the one back that it had: that one says that it is
+    /// a replica, of somebody who is gone, and has what the group has (beyond.md B6).
+    fn reinstate_master(&mut self, env: &Env<'_>, out: &mut Outbox) {
+        let is_masterless = self.heals_masterless(env) && self.odown.is_some() && self.master.role == Role::Replica;
+        let is_silent = is_due(self.master.link.health.down_at(self.spec.down_after), env.now.mono);
+        if is_masterless && !is_silent && self.send_all(&ServerId::Master, transaction(None, env), out) {
+            self.send_info(&ServerId::Master, env.now.mono, out);
+            let text =
+                format!("'{}' has no master and no good replica: the one that it had is told to be it", self.spec.name);
+            out.push(Output::Log(Level::Warning, text));
+        }
+    }
+
     fn select_replica(&mut self, epoch: Epoch, env: &Env<'_>, out: &mut Outbox) -> bool {
         let plan = self.failover.plan.clone();
         let fresh = self.planned_replica(&plan, env);
@@ -328,6 +341,7 @@ impl Monitor {
         let may_be_stale = plan == Plan::default();
         let stale = || may_be_stale.then(|| self.best_stale_replica(env)).flatten();
         let Some(promoted) = fresh.or_else(stale) else {
+            self.reinstate_master(env, out);
             self.abort(EventKind::AbortNoGoodReplica, env, out);
             // Without any replica the next attempt waits as long as stock's, so that who knows one gets its turn.
             if may_be_stale && !self.elects_as_stock(env) && !self.replicas.is_empty() {

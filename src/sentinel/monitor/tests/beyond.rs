@@ -107,6 +107,28 @@ fn a_group_without_a_master_gets_one() {
     assert!(!events.iter().any(|event| event.starts_with("+sdown")), "{events:?}");
 }
 
+/// beyond.md B6: the only server that is left is the master, made a replica of one that is gone.
+#[test]
+fn a_master_that_is_a_replica_of_nobody_here_is_master_again_if_nobody_else_can_be() {
+    let mut bench = Bench::with_peers();
+    bench.elect_me(1);
+    for replica in [REPLICA, OTHER_REPLICA] {
+        bench.kill(replica);
+    }
+    bench.run(3_000);
+    bench.servers.get_mut(MASTER).expect("there").role = Role::Replica;
+    bench.seen.clear();
+    for epoch in 1..9 {
+        bench.elect_me(epoch);
+        bench.run(2_000);
+    }
+    let events = bench.events();
+    assert!(events.iter().any(|event| event.starts_with("-failover-abort-no-good-slave")), "{events:?}");
+    assert!(events.iter().any(|event| event.starts_with("-odown master")), "{events:?}");
+    assert!(!events.iter().any(|event| event.starts_with("+switch-master")), "{events:?}");
+    assert_eq!(bench.servers.get(MASTER).expect("there").role, Role::Master);
+}
+
 /// failover.md 98
 #[test]
 fn stock_waits_two_info_periods_for_a_demoted_master() {
