@@ -8,6 +8,7 @@
 //! failover-mode = "forced"                 # forced | coordinated: what SENTINEL FAILOVER alone means
 //! coordinated-path = "pause"               # pause | failover: the other one serves where a master lacks this one
 //! fast-demote = "yes"                      # yes | stock
+//! reborn-master = "failover"               # failover | alert | stock
 //!
 //! [master.mymaster]                        # for one, in place of the defaults above, key by key
 //! election = "stock"
@@ -31,8 +32,8 @@ use thiserror::Error;
 use super::error::strerror;
 use crate::sentinel::id::MasterName;
 use crate::sentinel::policy::{
-    CoordinatedPath, Election, FailoverMode, FastDemote, MasterPolicy, Masterless, Policies, StaleReplicaPromotion,
-    TiltMode,
+    CoordinatedPath, Election, FailoverMode, FastDemote, MasterPolicy, Masterless, Policies, RebornMaster,
+    StaleReplicaPromotion, TiltMode,
 };
 
 /// Why `sentineld.toml` cannot be used.
@@ -108,6 +109,7 @@ struct MasterTable {
     failover_mode: Option<FailoverModeWord>,
     coordinated_path: Option<CoordinatedPathWord>,
     fast_demote: Option<FastDemoteWord>,
+    reborn_master: Option<RebornMasterWord>,
 }
 
 impl MasterTable {
@@ -120,6 +122,7 @@ impl MasterTable {
             failover_mode: self.failover_mode.map_or(rest.failover_mode, Into::into),
             coordinated_path: self.coordinated_path.map_or(rest.coordinated_path, Into::into),
             fast_demote: self.fast_demote.map_or(rest.fast_demote, Into::into),
+            reborn_master: self.reborn_master.map_or(rest.reborn_master, Into::into),
         }
     }
 }
@@ -170,6 +173,7 @@ words! {
     FailoverModeWord for FailoverMode: Forced Coordinated;
     CoordinatedPathWord for CoordinatedPath: Pause Failover;
     FastDemoteWord for FastDemote: Yes Stock;
+    RebornMasterWord for RebornMaster: Failover Alert Stock;
     TiltWord for TiltMode: Rearm Stock;
 }
 
@@ -206,7 +210,7 @@ mod tests {
     #[test]
     fn stock_can_be_had_throughout() {
         let text = "[defaults]\nstale-replica-promotion = 'never'\nelection = 'stock'\nmasterless = 'stock'\n\
-                    fast-demote = 'stock'\n[node]\ntilt = 'stock'";
+                    fast-demote = 'stock'\nreborn-master = 'stock'\n[node]\ntilt = 'stock'";
         assert_eq!(parse(text).expect("valid").policies, Policies::stock());
         assert_eq!(parse("[node]\nstate-file = '/s'").expect("valid").state_file.as_deref(), Some(Path::new("/s")));
     }

@@ -55,6 +55,7 @@ event_kinds! {
     RoleMismatch "-role-change" Verbose,
     SubjectivelyDown "+sdown" Warning,
     SubjectivelyUp "-sdown" Warning,
+    RebornEmpty "+reborn-empty" Warning,
     ObjectivelyDown "+odown" Warning,
     ObjectivelyUp "-odown" Warning,
     NewEpoch "+new-epoch" Warning,
@@ -134,7 +135,7 @@ mod tests {
                        -failover-abort-no-good-slave -failover-abort-not-elected -failover-abort-slave-timeout \
                        +promoted-slave +failover-state-reconf-slaves +failover-end +failover-end-for-timeout \
                        +switch-master +config-update-from +tilt -tilt -script-error -script-timeout \
-                       +stale-candidate-accepted -failover-abort-not-handed-over";
+                       +stale-candidate-accepted -failover-abort-not-handed-over +reborn-empty";
         let notice = "+slave +sentinel +sentinel-address-switch +sentinel-address-update +sentinel-invalid-addr +reboot \
                       +convert-to-slave +fix-slave-config +failover-state-send-slaveof-noone \
                       +failover-state-wait-promotion +slave-reconf-sent +slave-reconf-inprog +slave-reconf-done \

@@ -63,6 +63,9 @@ pub struct Attempts<T> {
     pub pubsub: T,
 }
 
+/// Once a second.
+const UNHURRIED: Attempts<u64> = Attempts { command: RECONNECT_PERIOD, pubsub: RECONNECT_PERIOD };
+
 /// One instance's link.
 #[derive(Clone, Debug)]
 pub struct Link {
@@ -77,7 +80,7 @@ pub struct Link {
     last_attempts: Attempts<Option<Millis>>,
     last_ping: Option<Millis>,
     /// Time between two attempts at the same connection, ms.
-    pace: u64,
+    pace: Attempts<u64>,
 }
 
 impl LinkHealth {
@@ -129,7 +132,7 @@ impl Link {
             ages: Arc::new(SharedAges::new(&health)),
             last_attempts: Attempts::default(),
             last_ping: None,
-            pace: RECONNECT_PERIOD,
+            pace: UNHURRIED,
         }
     }
 
@@ -155,17 +158,22 @@ impl Link {
             ..LinkHealth::new(now)
         };
         self.last_ping = None;
-        self.pace = RECONNECT_PERIOD;
+        self.pace = UNHURRIED;
     }
 
     /// Has missing connections tried so often, ms, and not once a second.
     pub fn set_pace(&mut self, pace: u64) {
-        self.pace = pace;
+        self.pace = Attempts { command: pace, pubsub: pace };
+    }
+
+    /// The same for the command connection alone.
+    pub fn set_command_pace(&mut self, pace: u64) {
+        self.pace.command = pace;
     }
 
     /// Whether connections are tried more often than once a second.
     pub fn is_hurried(&self) -> bool {
-        self.pace < RECONNECT_PERIOD
+        self.pace.command < RECONNECT_PERIOD
     }
 
     /// Discards what was asked before a stall of this process and asks anew: no answer that could not be read in time
@@ -182,10 +190,10 @@ impl Link {
     /// together; whoever is sent `CLIENT KILL` loses both, one a little later than the other, and would be without that
     /// one for a second (failover.md 12.3, S3).
     pub fn connect_at(&self, wants_pubsub: WantsPubSub, now: Millis) -> Option<Millis> {
-        let next = |last: Option<Millis>| last.map_or(now, |last| last + self.pace);
+        let next = |last: Option<Millis>, pace: u64| last.map_or(now, |last| last + pace);
         let missing = self.missing(wants_pubsub);
-        let command = missing.command.then(|| next(self.last_attempts.command));
-        let pubsub = missing.pubsub.then(|| next(self.last_attempts.pubsub));
+        let command = missing.command.then(|| next(self.last_attempts.command, self.pace.command));
+        let pubsub = missing.pubsub.then(|| next(self.last_attempts.pubsub, self.pace.pubsub));
         command.into_iter().chain(pubsub).min()
     }
 
@@ -194,14 +202,14 @@ impl Link {
     pub fn attempt(&mut self, wants_pubsub: WantsPubSub, now: Millis) -> Attempts<bool> {
         let older = |last: Option<Millis>, age: u64| last.is_none_or(|last| last + age <= now);
         let missing = self.missing(wants_pubsub);
-        let due = |age: u64| Attempts {
-            command: missing.command && older(self.last_attempts.command, age),
-            pubsub: missing.pubsub && older(self.last_attempts.pubsub, age),
+        let due = |parts: u64| Attempts {
+            command: missing.command && older(self.last_attempts.command, self.pace.command / parts),
+            pubsub: missing.pubsub && older(self.last_attempts.pubsub, self.pace.pubsub / parts),
         };
-        if due(self.pace) == Attempts::default() {
+        if due(1) == Attempts::default() {
             return Attempts::default();
         }
-        let Attempts { command, pubsub } = due(self.pace / 2);
+        let Attempts { command, pubsub } = due(2);
         if command {
             self.last_attempts.command = Some(now);
         }

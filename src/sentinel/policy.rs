@@ -38,6 +38,19 @@ pub enum Masterless {
     Stock,
 }
 
+/// `reborn-master`: what happens when a master comes back with nothing, and a replica still has what it lost (beyond.md
+/// B3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RebornMaster {
+    /// It is down, and the replica is promoted.
+    #[default]
+    Failover,
+    /// It is told, and nothing else.
+    Alert,
+    /// Nothing: its replicas become empty, too.
+    Stock,
+}
+
 /// `fast-demote`: how soon a master that our failover replaced is made a replica when it is back (beyond.md B8).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FastDemote {
@@ -93,6 +106,8 @@ pub struct MasterPolicy {
     pub coordinated_path: CoordinatedPath,
     /// B8
     pub fast_demote: FastDemote,
+    /// B3
+    pub reborn_master: RebornMaster,
 }
 
 /// All choices.
@@ -117,6 +132,7 @@ impl Policies {
                 failover_mode: FailoverMode::Forced,
                 coordinated_path: CoordinatedPath::Pause,
                 fast_demote: FastDemote::Stock,
+                reborn_master: RebornMaster::Stock,
             },
             masters: BTreeMap::new(),
             tilt: TiltMode::Stock,

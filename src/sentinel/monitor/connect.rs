@@ -103,7 +103,7 @@ impl Monitor {
             let spacing = sent.since(since).clamp(*RECONF_INFO_SPACING.start(), *RECONF_INFO_SPACING.end());
             return sent + spacing.min(env.node.periods.info);
         }
-        if self.must_introduce_itself(seat) {
+        if self.must_introduce_itself(seat, env) {
             return env.now.mono;
         }
         let period = self.info_period(seat, env);
@@ -250,6 +250,9 @@ impl Monitor {
         let kind = if server.link.command_id() == Some(link) {
             server.link.command_lost(env.now.mono);
             server.forget_outstanding();
+            if who == ServerId::Master {
+                self.hurry_back(env);
+            }
             EventKind::CommandLinkReconnection
         } else {
             server.link.pubsub_lost();

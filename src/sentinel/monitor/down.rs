@@ -32,7 +32,7 @@ impl Monitor {
         let wrong_role = (server.role == Role::Replica)
             .then(|| server.role_at + self.spec.down_after + 2 * env.node.periods.info + 1);
         let rebooting = self.reboot_since.map(|since| since + self.spec.reboot_down_after + 1);
-        [silent, wrong_role, rebooting, self.masterless_at(env)].into_iter().flatten().min()
+        [silent, wrong_role, rebooting, self.masterless_at(env), self.reborn_down_at(env)].into_iter().flatten().min()
     }
 
     pub(super) fn heals_masterless(&self, env: &Env<'_>) -> bool {
@@ -122,7 +122,11 @@ impl Monitor {
             self.odown = Some(env.now.mono);
             self.last_odown = Some(env.now.mono);
             let masterless = is_due(self.masterless_at(env), env.now.mono);
-            let reason = if masterless { " #masterless" } else { "" };
+            let reason = match self.reborn_down_at(env) {
+                Some(_) => " #reborn-empty",
+                None if masterless => " #masterless",
+                None => "",
+            };
             let payload = format!("{instance} #quorum {agreeing}/{}{reason}", self.spec.quorum);
             self.emit(EventKind::ObjectivelyDown, payload, out);
         } else {

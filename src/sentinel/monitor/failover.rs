@@ -292,6 +292,7 @@ impl Monitor {
     pub(super) fn candidates(&self) -> Vec<Candidate<'_>> {
         self.replicas
             .iter()
+            .filter(|(_, replica)| self.has_what_was_lost(replica))
             .map(|(key, replica)| Candidate {
                 key,
                 down: replica.server.sdown.is_some(),

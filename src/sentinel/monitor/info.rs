@@ -154,6 +154,9 @@ impl Monitor {
     pub(super) fn on_info(&mut self, who: &ServerId, text: &[u8], kept: Kept, env: &Env<'_>, out: &mut Outbox) {
         let now = env.now.mono;
         let report = InfoReport::parse(text);
+        if *who == ServerId::Master {
+            self.note_rebirth(&report, env);
+        }
         let Some(server) = self.server_mut(who) else { return };
         server.info_at = Some(now);
         server.info = Some(match kept {
@@ -222,7 +225,8 @@ impl Monitor {
     /// The replication ids of our master, and those of its replicas for the choice among them.
     fn note_history(&mut self, who: &ServerId, replids: Vec<String>) {
         match who {
-            ServerId::Master if self.master.role == Role::Master => {
+            // What came back with nothing is no part of our history unless it stays.
+            ServerId::Master if self.master.role == Role::Master && self.reborn.is_none() => {
                 self.history.extend(replids);
                 // A master has two; a thousand failovers later the oldest matter to nobody.
                 while self.history.len() > MAX_HISTORY {

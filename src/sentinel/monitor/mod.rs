@@ -18,6 +18,7 @@ pub mod info;
 pub mod instance;
 pub mod names;
 pub mod order;
+mod reborn;
 pub mod reconf;
 pub mod record;
 pub mod select;
@@ -52,6 +53,7 @@ use hello::Hello;
 use instance::{Replica, ReplicaKey, Role, Seat, Sentinel, Server, ServerId};
 use names::Names;
 use order::Asking;
+use reborn::Reborn;
 use reconf::reconf_gives_up_at;
 use record::{MasterRecord, MasterSpec};
 use vote::Ledger;
@@ -67,6 +69,7 @@ pub struct Monitor {
     last_odown: Option<Millis>,
     /// Since when the master reboots, if `master-reboot-down-after-period` is set.
     reboot_since: Option<Millis>,
+    reborn: Option<Reborn>,
     // On the heap, as a map has room for eleven from the first one on.
     replicas: BTreeMap<ReplicaKey, Box<Replica>>,
     sentinels: BTreeMap<RunId, Box<Sentinel>>,
@@ -114,6 +117,7 @@ impl Monitor {
             odown: None,
             last_odown: None,
             reboot_since: None,
+            reborn: None,
             replicas: BTreeMap::new(),
             sentinels: BTreeMap::new(),
             failover: Failover::default(),
@@ -228,6 +232,7 @@ impl Monitor {
         }
         self.check_asking(env, out);
         self.make_amends(env, out);
+        self.check_rebirth(env, out);
         if acting {
             self.expire_opinions(env.now.mono);
             self.check_server_down(&ServerId::Master, env, out);
@@ -280,6 +285,7 @@ impl Monitor {
         at(self.info_askers_at());
         at(self.asking_until());
         at(self.amends_until());
+        at(self.reborn_until());
         for seat in self.seats() {
             at(self.touch_at(seat, env));
             if tilt.is_none() && seat.server.sdown.is_none() {

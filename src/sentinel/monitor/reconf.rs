@@ -233,6 +233,7 @@ impl Monitor {
         self.odown = None;
         self.last_odown = None;
         self.reboot_since = None;
+        self.reborn = None;
         self.failover = Failover::default();
         self.deposed = None;
         self.echo = Echo::default();

@@ -8,6 +8,7 @@ mod demote;
 mod discovery;
 mod down;
 mod failover;
+mod reborn;
 mod vote;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
