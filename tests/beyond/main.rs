@@ -1,4 +1,5 @@
-//! What stock does not do (`tests/spec/beyond.md`, B1, B4, B6, B7, B8), with real servers and with stock beside it in the same run.
+//! What stock does not do (`tests/spec/beyond.md`, B1, B3, B4, B6, B7, B8), with real servers and with stock beside it in
+//! the same run.
 //! B5 is in `tests/faults`, which has the lines for it.
 //!
 //! Each case runs once, and the times are short. `BEYOND_RUNS=5`, which `make beyond` sets, runs every case that often,
@@ -9,6 +10,7 @@ mod clock;
 mod demoted;
 mod masterless;
 mod planned;
+mod reborn;
 mod returned;
 mod stall;
 #[path = "../support/mod.rs"]
