@@ -118,6 +118,8 @@ pub enum Stage {
 #[derive(Clone, Debug)]
 pub struct Undo {
     what: Amends,
+    /// The process that it is owed to.
+    run_id: Option<String>,
     until: Millis,
     sent_on: Option<LinkId>,
 }
@@ -413,7 +415,12 @@ impl Monitor {
             // The replica was told. Whether it has become a master cannot be known, so there must not be another.
             _ => return None,
         };
-        Some(Undo { what, until, sent_on: None })
+        Some(Undo { what, run_id: self.master.papers.run_id.clone(), until, sent_on: None })
+    }
+
+    /// Whether something is owed to the old master, who is to say who it is.
+    pub(super) fn owes_amends(&self) -> bool {
+        self.undo.is_some()
     }
 
     /// Pays what is owed, once on each connection.
@@ -425,6 +432,11 @@ impl Monitor {
             return;
         }
         if link.is_none() || undo.sent_on == link {
+            return;
+        }
+        // Whatever else answers at its address now is not to be made a master.
+        let papers = &self.master.papers;
+        if undo.what == Amends::Reinstate && (papers.link != link || papers.run_id != undo.run_id) {
             return;
         }
         let mut commands = match undo.what {

@@ -61,10 +61,10 @@ impl Monitor {
     }
 
     /// Whether a server that is connected anew is to say who it is before its next INFO is due: a master that may have come
-    /// back with nothing, and the old one, once it is replaced.
+    /// back with nothing, one to whom something is owed, and the old one, once it is replaced.
     pub(super) fn must_introduce_itself(&self, seat: Seat<'_>, env: &Env<'_>) -> bool {
         let replaced = matches!(self.failover.state, FailoverState::ReconfReplicas { .. });
-        (replaced || self.fears_rebirth(env))
+        (replaced || self.owes_amends() || self.fears_rebirth(env))
             && seat.replica.is_none()
             && seat.server.papers.link != seat.server.link.command_id()
     }
