@@ -91,6 +91,20 @@ pub struct Upstream {
     heard_at: u64,
 }
 
+/// How long it takes clients to find a server that was restarted.
+const CLIENTS_AWAY_US: u64 = 1_000_000;
+
+/// What a process finds of its data when it starts again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persistence {
+    /// Data and history.
+    Rdb,
+    /// Data.
+    Aof,
+    /// Nothing.
+    None,
+}
+
 /// One server.
 #[derive(Debug)]
 pub struct Server {
@@ -110,6 +124,10 @@ pub struct Server {
     pub priority: u32,
     /// Replication offset.
     pub offset: u64,
+    /// What it has after a restart.
+    pub persistence: Persistence,
+    /// It has data.
+    pub has_keys: bool,
     /// History of its data.
     pub replid: u64,
     /// `master_replid2` and `second_repl_offset`: where it left another history for this one.
@@ -145,6 +163,8 @@ impl Server {
             upstream: upstream.clone().map(|(host, port)| follow(host, port, 0)),
             priority,
             offset: 1,
+            persistence: [Persistence::Rdb, Persistence::Aof, Persistence::None][host % 3],
+            has_keys: false,
             replid: group as u64 + 1,
             left: None,
             acked: Point::default(),
@@ -183,9 +203,13 @@ impl Server {
         let longest = if sh.rng.servers.random_bool(0.1) { 10_000_000 } else { 800_000 };
         self.loading_until = sh.now + sh.rng.servers.random_range(0..longest);
         self.boot(sh);
+        if self.persistence == Persistence::None {
+            self.has_keys = false;
+            self.loading_until = sh.now;
+        }
         if self.upstream.is_none() {
             self.begin_history(sh);
-            self.left = None;
+            self.left = self.left.filter(|_| self.persistence == Persistence::Rdb);
         }
     }
 
@@ -487,6 +511,7 @@ fn ok() -> Reply {
 fn catch_up(servers: &mut [Server], replica: usize, master: usize) {
     (servers[replica].offset, servers[replica].replid) = (servers[master].offset, servers[master].replid);
     servers[replica].left = servers[master].left;
+    servers[replica].has_keys = servers[master].has_keys;
 }
 
 /// One round: links go up and down, replicas catch up, and then masters take writes, which replicas get in the next one.
@@ -510,6 +535,7 @@ pub fn replicate(servers: &mut [Server], sh: &mut Shared) {
             let written = sh.rng.servers.random_range(20..1_000);
             if server.takes_writes(sh.now) && server.script.is_none() {
                 server.offset += written;
+                server.has_keys |= sh.now > server.loading_until + CLIENTS_AWAY_US;
                 server.acked = Point { replid: server.replid, offset: server.offset };
             }
         }

@@ -38,7 +38,8 @@ impl Server {
             let ip = server_ip(*replica);
             let _ = write!(text, "slave{number}:ip={ip},port=6379,state=online,offset={},lag=0\r\n", self.offset);
         }
-        let _ = write!(text, "master_repl_offset:{}\r\n", self.offset);
+        let keys = if self.has_keys { "db0:keys=5000,expires=0,avg_ttl=0\r\n" } else { "" };
+        let _ = write!(text, "master_repl_offset:{}\r\n\r\n# Keyspace\r\n{keys}", self.offset);
         text
     }
 }

@@ -1,12 +1,13 @@
-//! What stock does not do (beyond.md B1, B5, B6, B7, B8): each case is run with the switch at stock's value, where it has to
+//! What stock does not do (beyond.md B1, B3, B5, B6, B7, B8): each case is run with the switch at stock's value, where it has to
 //! fail, and with the default.
 
 use sentineld::sentinel::io::AdminRequest;
 use sentineld::sentinel::policy::{
-    Election, FastDemote, MasterPolicy, Masterless, Policies, StaleReplicaPromotion, TiltMode,
+    Election, FastDemote, MasterPolicy, Masterless, Policies, RebornMaster, StaleReplicaPromotion, TiltMode,
 };
 
 use super::{FOR_GOOD, MS, SECOND, named_by, pass, reaches, until, world};
+use crate::redis_model::Persistence;
 use crate::swarm::Swarm;
 use crate::world::World;
 
@@ -149,6 +150,36 @@ fn an_old_master_is_demoted_as_soon_as_it_is_back() {
         assert!(old_master_is_demoted(hangs, &Policies::default()), "hangs: {hangs}");
         assert!(!old_master_is_demoted(hangs, &stock), "hangs: {hangs}");
     }
+}
+
+/// Seeds of which a master without persistence that is restarted at once is replaced by one that has its data.
+fn reborn_empty(policies: &Policies) -> usize {
+    let kept = |seed: &u64| {
+        let mut world = with(Swarm { down_after_ms: 5_000, ..Swarm::quiet(*seed) }, policies);
+        world.servers[0].persistence = Persistence::None;
+        pass(&mut world, 12 * SECOND);
+        let had = world.servers[0].offset;
+        world.kill_server(0, false, 200 * MS);
+        pass(&mut world, 4 * SECOND);
+        let master = named_by(&world, 0).filter(|master| *master != 0);
+        master.is_some_and(|master| world.servers[master].has_keys && world.servers[master].offset >= had)
+    };
+    (70..90).filter(kept).count()
+}
+
+/// beyond.md B3
+#[test]
+fn a_master_that_is_reborn_empty_is_replaced() {
+    let kept = reborn_empty(&Policies::default());
+    assert!(kept >= 18, "{kept} of 20: replicas may be faster");
+    assert_eq!(
+        reborn_empty(&defaults(MasterPolicy { reborn_master: RebornMaster::Stock, ..MasterPolicy::default() })),
+        0
+    );
+    assert_eq!(
+        reborn_empty(&defaults(MasterPolicy { reborn_master: RebornMaster::Alert, ..MasterPolicy::default() })),
+        0
+    );
 }
 
 /// The master dies while all Sentinels stand still for 5 s.
