@@ -330,6 +330,9 @@ impl Farm {
                 0
             );
         }
+        if wants("keyspace") {
+            text += "\r\n# Keyspace\r\ndb0:keys=1000,expires=0,avg_ttl=0\r\n";
+        }
         if sections.is_empty() {
             // What INFO has besides, some 4 KiB.
             text += "\r\n# Memory\r\n";
