@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 
 use crate::support::Kind;
-use crate::support::wait::{seconds, wait_for};
+use crate::support::wait::{find_within, seconds, wait_for};
 use crate::table::{note, tell};
 use crate::{DOWN_AFTER, World, pass, runs};
 
@@ -73,4 +73,26 @@ fn heal(kind: Kind, follows: &[(usize, usize)], limit: Duration) -> Option<Durat
         assert!(odown.is_some_and(|seen| seen.payload.ends_with("#masterless")), "the reason is told");
     }
     Some(took)
+}
+
+/// beyond.md B6: the one server that is left was made a replica of one that is gone. There is nobody to promote.
+#[test]
+fn the_only_server_left_is_master_again() {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let took = is_master_again(Kind::Ours, seconds(25)).expect("it is master again");
+            note("the only server left is master again, sentineld", took);
+        });
+        scope.spawn(|| assert_eq!(is_master_again(Kind::Stock, seconds(25)), None));
+    });
+}
+
+fn is_master_again(kind: Kind, limit: Duration) -> Option<Duration> {
+    let mut world = World::start(kind);
+    let servers = &mut world.cluster.group().servers;
+    servers[1..].iter_mut().for_each(|replica| replica.process.kill());
+    let gone = servers[1].port.to_string();
+    let start = Instant::now();
+    servers[0].call(&["REPLICAOF", "127.0.0.1", &gone]).expect("it answers");
+    find_within(limit, || servers[0].is_master().then(|| start.elapsed()))
 }
