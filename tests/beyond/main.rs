@@ -5,6 +5,7 @@
 //! Each case runs once, and the times are short. `BEYOND_RUNS=5`, which `make beyond` sets, runs every case that often,
 //! with all times that are promised, and prints what it measured. `BEYOND_TABLE=file` has each result appended to a file: the
 //! case, whose it is, and what came of it, with tabs between them; `make e2e-beyond` makes a table of that.
+//! `BEYOND_SERVERS=valkey-9.1` takes other servers than the installed ones, by their folder in `target/versions`.
 
 mod clock;
 mod demoted;
@@ -56,7 +57,8 @@ impl World {
 }
 
 fn plan(kind: Kind) -> Plan {
-    Plan { down_after: DOWN_AFTER.as_millis() as u64, ..Plan::three(kind) }
+    let server_version = std::env::var("BEYOND_SERVERS").ok().map(|version| &*version.leak());
+    Plan { down_after: DOWN_AFTER.as_millis() as u64, server_version, ..Plan::three(kind) }
 }
 
 /// Lets time pass: what is tested is that it passed.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::support::Kind;
 use crate::support::cluster::Plan;
 use crate::support::resp::Value;
+use crate::support::sentinel::Sentinel;
 use crate::support::server::Server;
 use crate::support::wait::{seconds, wait_for, wait_until};
 use crate::table::tell;
@@ -137,9 +138,13 @@ fn filled(kind: Kind, sync: Sync) -> World {
         client.call(&["SET", &format!("key:{key}"), "value"]).expect("it answers");
     }
     wait_until(seconds(10), "everybody has all keys", || servers.iter().all(|server| size(server) == KEYS));
-    // Whoever is asked for INFO asks for it.
+    // Who is asked for INFO asks for it, of servers from 7.0 on; the others tell every 10 s.
+    let has_seen = |sentinel: &Sentinel| {
+        let seen = sentinel.call(&["SENTINEL", "INFO-CACHE", "mymaster"]).expect("it answers");
+        format!("{seen:?}").matches("db0:keys=").count() == servers.len()
+    };
     for sentinel in &world.cluster.sentinels {
-        sentinel.call(&["SENTINEL", "INFO-CACHE", "mymaster"]).expect("it answers");
+        wait_until(seconds(15), "it has seen all keys", || kind == Kind::Stock || has_seen(sentinel));
     }
     world
 }
