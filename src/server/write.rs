@@ -22,7 +22,7 @@ use crate::sentinel::id::{Epoch, MasterName, RunId};
 use crate::sentinel::io::{AdminRequest, Answer, FailoverOrder, Input};
 use crate::sentinel::monitor::hello::Hello;
 use crate::sentinel::monitor::record::MasterSpec;
-use crate::sentinel::monitor::view::MasterView;
+use crate::sentinel::monitor::view::{InstanceView, MasterView};
 use crate::sentinel::policy::FailoverMode;
 
 pub(crate) const NOT_AN_INTEGER: Value = Value::fixed_error("ERR value is not an integer or out of range");
@@ -110,6 +110,15 @@ fn opinion(down: bool, leader: &str, epoch: i64) -> Value {
     Value::Array(vec![Value::Integer(i64::from(down)), Value::text(leader), Value::Integer(epoch)])
 }
 
+/// Whether a server with this name is a replica of another master. A resolver that gives many names one address, as some
+/// do when they fail, must not have us vote for one master in the name of another.
+fn is_replica_elsewhere(context: &Context, master: &MasterName, host: &str, port: u16) -> bool {
+    let directory = context.reader.directory.borrow();
+    let mut others = directory.iter().filter(|(name, _)| *name != master).map(|(_, entry)| entry.view.borrow());
+    let is_it = |own: &InstanceView| own.port == port && own.host.eq_ignore_ascii_case(host);
+    others.any(|view| view.replicas.iter().any(|replica| is_it(&replica.instance)))
+}
+
 /// Asks, waits and replies. `asker` is the id of the connection that waits.
 pub(crate) async fn run(errand: Errand, context: &Context, asker: u64) -> Outcome {
     match errand {
@@ -130,6 +139,7 @@ pub(crate) async fn run(errand: Errand, context: &Context, asker: u64) -> Outcom
             let Some(addr) = resolve(&host, port).await else { return Outcome::plain(opinion(false, "*", 0)) };
             let meant = addr.ip.map_or_else(String::new, |ip| ip.to_string());
             let master = context.reader.book.borrow().master_at(&(meant, port)).cloned();
+            let master = master.filter(|master| !is_replica_elsewhere(context, master, &host, port));
             match (master, candidate) {
                 (None, _) => Outcome::plain(opinion(false, "*", 0)),
                 (Some(master), Some(candidate)) => ask_vote(context, Ballot { master, addr, epoch, candidate }).await,

@@ -62,7 +62,14 @@ impl Node {
             })
         };
         let spelt = position(&|own| own.port == addr.port && own.host.eq_ignore_ascii_case(&addr.host));
-        let Some(master) = spelt.or_else(|| position(&|own| own.same_as(&addr))) else {
+        let is_replica_elsewhere = |master: &usize| {
+            let others = process.monitors.iter().enumerate().filter(|(number, _)| number != master);
+            let mut replicas = others.filter_map(|(_, slot)| slot.as_ref()).flat_map(|slot| &slot.view.replicas);
+            let is_it = |own: &InstanceView| own.port == addr.port && own.host.eq_ignore_ascii_case(&addr.host);
+            replicas.any(|replica| is_it(&replica.instance))
+        };
+        let meant = || position(&|own| own.same_as(&addr)).filter(|master| !is_replica_elsewhere(master));
+        let Some(master) = spelt.or_else(meant) else {
             return Some(not_mine());
         };
         let Some(candidate) = candidate else {
