@@ -1,4 +1,5 @@
-//! I3: leader, config and current epoch never decrease: on disk for ever, in memory while a process lives.
+//! I3: leader, config and current epoch never decrease: on disk for ever, in memory while a process lives. A stock leader
+//! that hears of a newer configuration and promotes all the same goes back to its own config epoch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +20,7 @@ pub struct NoWayBack {
 }
 
 impl NoWayBack {
-    fn image(&mut self, node: usize, image: &Image) -> Result<(), String> {
+    fn image(&mut self, node: usize, image: &Image, facts: &Facts) -> Result<(), String> {
         let current = self.disk_current.entry(node).or_default();
         if image.epoch < *current {
             return Err(format!("n{node}: current-epoch on disk goes from {current} back to {}", image.epoch));
@@ -31,7 +32,8 @@ impl NoWayBack {
             if is_new(record) || (is_lower && self.removed.remove(&(node, name.to_string()))) {
                 highest.1 = Epoch(0);
             }
-            if record.leader_epoch < highest.0 || record.config_epoch < highest.1 {
+            let is_back = record.config_epoch < highest.1 && !facts.is_stock(node);
+            if record.leader_epoch < highest.0 || is_back {
                 return Err(format!(
                     "n{node}: leader-epoch and config-epoch of {name} on disk go from {highest:?} back to ({}, {})",
                     record.leader_epoch, record.config_epoch
@@ -48,12 +50,12 @@ impl Checker for NoWayBack {
         "I3: epochs never decrease"
     }
 
-    fn see(&mut self, seen: &Observation<'_>, _facts: &Facts) -> Result<(), String> {
+    fn see(&mut self, seen: &Observation<'_>, facts: &Facts) -> Result<(), String> {
         match seen {
             Observation::Started { node, image } => {
                 self.memory_current.insert(*node, image.epoch);
                 self.memory.retain(|(owner, _), _| owner != node);
-                let seen = self.image(*node, image);
+                let seen = self.image(*node, image, facts);
                 // A removal that did not come to disk has not been.
                 let is_there = |name: &String| image.records.iter().any(|(known, _)| known.as_str() == name);
                 self.removed.retain(|(owner, name)| owner != node || !is_there(name));
@@ -65,7 +67,7 @@ impl Checker for NoWayBack {
                 self.removed.insert((*node, format!("m{master}")));
                 Ok(())
             }
-            Observation::Synced { node, image } => self.image(*node, image),
+            Observation::Synced { node, image } => self.image(*node, image, facts),
             Observation::Published { node, master, view, epoch } => {
                 let current = self.memory_current.entry(*node).or_default();
                 if *epoch < *current {
@@ -73,7 +75,8 @@ impl Checker for NoWayBack {
                 }
                 *current = *epoch;
                 let highest = self.memory.entry((*node, *master)).or_default();
-                if view.leader_epoch < highest.0 || view.config_epoch < highest.1 {
+                let is_back = view.config_epoch < highest.1 && !facts.is_stock(*node);
+                if view.leader_epoch < highest.0 || is_back {
                     return Err(format!(
                         "n{node}: leader and config epoch of m{master} go from {highest:?} back to ({}, {})",
                         view.leader_epoch, view.config_epoch
