@@ -22,6 +22,19 @@ fn replaced() -> Bench {
     bench
 }
 
+/// We have promoted another, and a replica does not follow it yet.
+fn reconfiguring() -> Bench {
+    let mut bench = Bench::with_peers();
+    bench.servers.get_mut(OTHER_REPLICA).expect("there").obeys = false;
+    bench.servers.get_mut(REPLICA).expect("there").offset = 11;
+    bench.elect_me(1);
+    bench.kill(MASTER);
+    bench.run(1_500);
+    assert!(matches!(bench.monitor.failover.state, FailoverState::ReconfReplicas { .. }));
+    bench.seen.clear();
+    bench
+}
+
 /// The peers say hello, and the old master is back and says `more`. What it is sent within a second.
 fn comes_back(bench: &mut Bench, run_id: char, more: Vec<String>) -> Vec<String> {
     for (peer, port) in [(PEER_A, 26380), (PEER_B, 26381)] {
@@ -71,14 +84,7 @@ fn stock_leaves_an_old_master_alone_for_eight_seconds() {
 /// beyond.md B8: it need not be there at the moment of the promotion, nor does the end of the failover have to be waited for.
 #[test]
 fn an_old_master_that_is_back_during_the_reconfiguration_is_told() {
-    let mut bench = Bench::with_peers();
-    bench.servers.get_mut(OTHER_REPLICA).expect("there").obeys = false;
-    bench.servers.get_mut(REPLICA).expect("there").offset = 11;
-    bench.elect_me(1);
-    bench.kill(MASTER);
-    bench.run(1_500);
-    assert!(matches!(bench.monitor.failover.state, FailoverState::ReconfReplicas { .. }));
-    bench.seen.clear();
+    let mut bench = reconfiguring();
     assert!(is_demoted(&comes_back(&mut bench, 'x', Vec::new())));
     assert!(matches!(bench.monitor.failover.state, FailoverState::ReconfReplicas { .. }));
 }
@@ -86,16 +92,6 @@ fn an_old_master_that_is_back_during_the_reconfiguration_is_told() {
 /// beyond.md B8: that the old master is master during our reconfiguration may be another leader's newer failover.
 #[test]
 fn an_old_master_that_another_leader_may_have_promoted_again_is_left_alone() {
-    let reconfiguring = || {
-        let mut bench = Bench::with_peers();
-        bench.servers.get_mut(OTHER_REPLICA).expect("there").obeys = false;
-        bench.servers.get_mut(REPLICA).expect("there").offset = 11;
-        bench.elect_me(1);
-        bench.kill(MASTER);
-        bench.run(1_500);
-        bench.seen.clear();
-        bench
-    };
     let mut voted = reconfiguring();
     voted.ask_for_vote(PEER_A, 2);
     assert!(!is_demoted(&comes_back(&mut voted, 'x', Vec::new())), "our vote is for another leader");

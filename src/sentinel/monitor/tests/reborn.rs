@@ -23,6 +23,15 @@ fn killed() -> Bench {
     bench
 }
 
+/// The same with peers that will not agree to anything.
+fn killed_without_majority() -> Bench {
+    let mut bench = killed();
+    for peer in [PEER_A, PEER_B] {
+        bench.opinions.insert(RunId::from(peer), (false, None, Epoch(0)));
+    }
+    bench
+}
+
 /// The master is another process now and says `more`. What is told within `ms`.
 fn restarted(bench: &mut Bench, more: Vec<String>, ms: u64) -> Vec<String> {
     bench.dead.remove(MASTER);
@@ -93,10 +102,7 @@ fn an_alert_is_all_that_comes_of_it_if_so_chosen_and_nothing_with_stock() {
 /// later is the new data.
 #[test]
 fn it_is_forgotten_when_nobody_has_what_was_lost() {
-    let mut bench = killed();
-    for peer in [PEER_A, PEER_B] {
-        bench.opinions.insert(RunId::from(peer), (false, None, Epoch(0)));
-    }
+    let mut bench = killed_without_majority();
     let events = restarted(&mut bench, vec![replid('c')], 2_000);
     assert!(tells(&events, "+sdown master") && !tells(&events, "+odown"), "{events:?}");
     for server in [REPLICA, OTHER_REPLICA] {
@@ -115,10 +121,7 @@ fn it_is_forgotten_when_nobody_has_what_was_lost() {
 /// beyond.md B3: a replica that never finds its master again does not keep it down for ever.
 #[test]
 fn it_is_forgotten_after_half_a_minute() {
-    let mut bench = killed();
-    for peer in [PEER_A, PEER_B] {
-        bench.opinions.insert(RunId::from(peer), (false, None, Epoch(0)));
-    }
+    let mut bench = killed_without_majority();
     let events = restarted(&mut bench, vec![replid('c')], 29_000);
     assert!(tells(&events, "+sdown master") && !tells(&events, "-sdown master"), "{events:?}");
     bench.run(2_000);
