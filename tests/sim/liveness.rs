@@ -31,6 +31,7 @@ impl World {
         self.sh.trace.note(self.sh.now, || "all faults end".to_owned());
         self.resolve_collisions()?;
         self.demand_agreement("agreement")?;
+        self.restart_the_deaf()?;
         let group = self.swarm.seed as usize % self.swarm.groups.len();
         if self.sh.rng.heal.random_bool(0.5)
             && let Some(master) = self.named_master(group)
@@ -60,6 +61,17 @@ impl World {
             self.administer(0, group, AdminRequest::Failover(FailoverOrder::default()));
         }
         Ok(())
+    }
+
+    /// An operator restarts a stock Sentinel whose last answered PING grows older and older (failover.md R21).
+    fn restart_the_deaf(&mut self) -> Result<(), Violation> {
+        let deaf: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].is_deaf()).collect();
+        for node in &deaf {
+            self.sh.trace.note(self.sh.now, || format!("n{node} is deaf, and restarted"));
+            self.nodes[*node].crash(&mut self.sh, false);
+            self.nodes[*node].start(&mut self.sh);
+        }
+        if deaf.is_empty() { Ok(()) } else { self.demand_agreement("agreement after a restart") }
     }
 
     fn epochs_collide(&self, group: usize) -> bool {

@@ -246,6 +246,21 @@ fn hellos_wait_when_too_much_is_unanswered() {
     assert_eq!(bench.wire().len(), 1);
 }
 
+/// failover.md R21: stock sends nothing on such a link any more, and never finds it dead.
+#[test]
+fn a_link_full_of_missing_replies_is_pinged_once_more_and_found_dead() {
+    let mut bench = Bench::watched();
+    bench.answers = false;
+    for _ in 0..100 {
+        bench.hello("first");
+    }
+    bench.wire();
+    bench.run(30_000);
+    let wire = bench.wire();
+    assert_eq!(wire.first().map(String::as_str), Some("PING"));
+    assert!(wire.contains(&"close".to_owned()), "{wire:?}");
+}
+
 /// failover.md 20: whatever the greeting is answered with.
 #[test]
 fn errors_close_nothing() {

@@ -241,6 +241,11 @@ impl Node {
             || self.stock.as_ref().is_some_and(Stock::in_tilt)
     }
 
+    /// Whether this is stock, and deaf on one of its links for ever (failover.md R21).
+    pub fn is_deaf(&self) -> bool {
+        self.stock.as_ref().is_some_and(Stock::is_deaf)
+    }
+
     /// Starts a process from the file.
     pub fn start(&mut self, sh: &mut Shared) {
         self.incarnation += 1;

@@ -10,7 +10,7 @@ use crate::net::{ConnId, Tell, Who};
 use crate::node::host_of;
 
 /// Replies that may be missing before nothing more is sent.
-const MAX_PENDING: u32 = 100;
+pub(super) const MAX_PENDING: u32 = 100;
 
 impl Stock {
     pub(super) fn link(&mut self, master: usize, target: Target) -> &mut Link {

@@ -275,6 +275,16 @@ impl Stock {
         self.tilt_since.is_some()
     }
 
+    /// Whether it will never send or find anything on one of its links again (failover.md R21).
+    pub fn is_deaf(&self) -> bool {
+        let links = self.masters.iter().flat_map(|master| {
+            let servers = master.servers.iter().map(|server| &server.link);
+            servers.chain(master.peers.iter().map(|peer| &peer.link))
+        });
+        let mut links = links.filter(|link| link.cc.is_some());
+        links.any(|link| link.pending >= links::MAX_PENDING && link.act_ping == 0)
+    }
+
     fn schedule(&mut self, around: &mut Surroundings<'_>) {
         let hz = 10 + self.rng.random_range(0..10);
         let late = around.sh.rng.tick.random_range(0..=around.sh.tick_late_us);
