@@ -40,6 +40,7 @@ use crate::net::tls::Tls;
 use crate::publish::Publisher;
 use crate::sentinel::epoch::EpochRegister;
 use crate::sentinel::event::Level;
+use crate::sentinel::groups::GroupRegister;
 use crate::sentinel::id::RunId;
 use crate::server::Renames;
 use crate::server::acl::{self, Acl};
@@ -290,6 +291,7 @@ fn wire(
     let process = Rc::new(Process {
         clock,
         epoch,
+        groups: GroupRegister::default(),
         tilt: Arc::default(),
         node: watch::channel(Arc::new(loaded.node.clone())).0,
         log_level: watch::channel(loaded.daemon.log_level.name().to_owned()).0,

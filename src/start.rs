@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::cli::{RunArgs, Stdin};
 use crate::conf::error::{ConfError, strerror};
 use crate::conf::files::{self, Files, RealFiles};
+use crate::conf::identity;
 use crate::conf::load::{self, Loaded, SourceSet};
 use crate::conf::settings::{self, Settings};
 use crate::conf::state;
@@ -69,10 +70,21 @@ impl Start {
             [&*sources.main, b"\n", sources.stdin.as_deref().unwrap_or_default(), b"\n", &sources.options].concat();
         let header = state::header(&conf, &loaded.masters);
         if let Some(text) = read_state(&path)? {
+            let identities = identity::parse(&text);
             let edited = (!state::is_of(&text, &conf)).then(|| state::masters_then(&text));
             let sources = SourceSet { main: text, stdin: None, options: Vec::new(), cwd: sources.cwd.clone() };
-            let state = load::load(&sources, daemon::random_id(), files)
+            let mut state = load::load(&sources, daemon::random_id(), files)
                 .map_err(|error| ConfError::State { path: path.clone(), cause: Box::new(error) })?;
+            match identities {
+                Ok(mut identities) => {
+                    for master in &mut state.masters {
+                        master.identity = identities.remove(&master.spec.name).unwrap_or_default();
+                    }
+                }
+                Err(identity::Damaged) => loaded
+                    .warnings
+                    .push(format!("{} is damaged: who the servers of the masters are is learnt anew.", path.display())),
+            }
             loaded = state::merge(loaded, &state, edited.as_deref());
         }
         let disk = Arc::new(StateFile::new(ConfFile::new(path.clone()), header, sources.main));

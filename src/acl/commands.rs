@@ -117,6 +117,7 @@ const COMMANDS: &[(&str, &[&str])] = &[
 /// Commands that stock 7.0.15 does not have, and whose permission they share.
 const SHARED: &[(&str, &str)] = &[
     ("client|setinfo", "client|setname"),
+    ("sentinel|adopt", "sentinel|monitor"),
     ("sentinel|get-primary-addr-by-name", "sentinel|get-master-addr-by-name"),
     ("sentinel|is-primary-down-by-addr", "sentinel|is-master-down-by-addr"),
     ("sentinel|primaries", "sentinel|masters"),

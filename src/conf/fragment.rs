@@ -92,7 +92,7 @@ pub fn tail(node: &NodeSettings) -> Fragment {
 /// Everything about one master.
 pub fn master(record: &MasterRecord, node: &NodeSettings) -> Fragment {
     let defaults = Periods::default();
-    let MasterRecord { spec, addr, config_epoch, leader_epoch, replicas, sentinels } = record;
+    let MasterRecord { spec, addr, config_epoch, leader_epoch, replicas, sentinels, .. } = record;
     let host = |addr: &Addr| addr.shown_host(node);
     let mut lines = vec![MasterLine::Monitor { host: host(addr), port: addr.port.into(), quorum: spec.quorum }];
     let mut set = |differs: bool, line: MasterLine| lines.extend(differs.then_some(line));
@@ -138,7 +138,7 @@ fn collect(lines: impl IntoIterator<Item = (SentinelLine, Wanted)>) -> Fragment 
 mod tests {
     use super::*;
     use crate::sentinel::id::{Epoch, MasterName, RunId};
-    use crate::sentinel::monitor::record::MasterSpec;
+    use crate::sentinel::monitor::record::{IdentityRecord, MasterSpec};
 
     /// A name that was looked up late is the address that is known already.
     #[test]
@@ -152,6 +152,7 @@ mod tests {
             leader_epoch: Epoch(0),
             replicas: vec![named, Addr::new("10.0.0.2", 6379), Addr::new("10.0.0.2", 6380)],
             sentinels: Vec::new(),
+            identity: IdentityRecord::default(),
         };
         let replicas = |node: &NodeSettings| -> Vec<String> {
             let lines = master(&record, node).lines().to_vec();

@@ -21,7 +21,7 @@ use crate::acl::{PubsubDefault, commands};
 use crate::sentinel::NodeSettings;
 use crate::sentinel::addr::Addr;
 use crate::sentinel::id::{Epoch, MasterName, RunId, Secret};
-use crate::sentinel::monitor::record::{MasterRecord, MasterSpec};
+use crate::sentinel::monitor::record::{IdentityRecord, MasterRecord, MasterSpec};
 
 /// Where the configuration comes from. Later sources win.
 #[derive(Clone, Debug)]
@@ -411,6 +411,7 @@ impl SentinelState {
                 leader_epoch: Epoch(0),
                 replicas: Vec::new(),
                 sentinels: Vec::new(),
+                identity: IdentityRecord::default(),
             });
             return Ok(());
         }

@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod error;
 pub mod files;
 pub mod fragment;
+pub mod identity;
 pub mod image;
 pub mod lexer;
 pub mod load;

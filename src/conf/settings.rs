@@ -9,6 +9,7 @@
 //! coordinated-path = "pause"               # pause | failover: the other one serves where a master lacks this one
 //! fast-demote = "yes"                      # yes | stock
 //! reborn-master = "failover"               # failover | alert | stock
+//! identity-guard = "evidence"              # evidence | strict | stock
 //!
 //! [master.mymaster]                        # for one, in place of the defaults above, key by key
 //! election = "stock"
@@ -32,8 +33,8 @@ use thiserror::Error;
 use super::error::strerror;
 use crate::sentinel::id::MasterName;
 use crate::sentinel::policy::{
-    CoordinatedPath, Election, FailoverMode, FastDemote, MasterPolicy, Masterless, Policies, RebornMaster,
-    StaleReplicaPromotion, TiltMode,
+    CoordinatedPath, Election, FailoverMode, FastDemote, IdentityGuard, MasterPolicy, Masterless, Policies,
+    RebornMaster, StaleReplicaPromotion, TiltMode,
 };
 
 /// Why `sentineld.toml` cannot be used.
@@ -84,6 +85,7 @@ pub fn parse(text: &str) -> Result<Settings, toml::de::Error> {
         defaults,
         masters: masters.collect(),
         tilt: file.node.tilt.map_or_else(TiltMode::default, Into::into),
+        keeps_identity: file.node.state_file.is_some(),
     };
     let json_log = matches!(file.node.log_format, Some(LogFormatWord::Json));
     Ok(Settings { policies, state_file: file.node.state_file, json_log })
@@ -110,6 +112,7 @@ struct MasterTable {
     coordinated_path: Option<CoordinatedPathWord>,
     fast_demote: Option<FastDemoteWord>,
     reborn_master: Option<RebornMasterWord>,
+    identity_guard: Option<IdentityGuardWord>,
 }
 
 impl MasterTable {
@@ -123,6 +126,7 @@ impl MasterTable {
             coordinated_path: self.coordinated_path.map_or(rest.coordinated_path, Into::into),
             fast_demote: self.fast_demote.map_or(rest.fast_demote, Into::into),
             reborn_master: self.reborn_master.map_or(rest.reborn_master, Into::into),
+            identity_guard: self.identity_guard.map_or(rest.identity_guard, Into::into),
         }
     }
 }
@@ -174,6 +178,7 @@ words! {
     CoordinatedPathWord for CoordinatedPath: Pause Failover;
     FastDemoteWord for FastDemote: Yes Stock;
     RebornMasterWord for RebornMaster: Failover Alert Stock;
+    IdentityGuardWord for IdentityGuard: Evidence Strict Stock;
     TiltWord for TiltMode: Rearm Stock;
 }
 
@@ -210,7 +215,7 @@ mod tests {
     #[test]
     fn stock_can_be_had_throughout() {
         let text = "[defaults]\nstale-replica-promotion = 'never'\nelection = 'stock'\nmasterless = 'stock'\n\
-                    fast-demote = 'stock'\nreborn-master = 'stock'\n[node]\ntilt = 'stock'";
+                    fast-demote = 'stock'\nreborn-master = 'stock'\nidentity-guard = 'stock'\n[node]\ntilt = 'stock'";
         assert_eq!(parse(text).expect("valid").policies, Policies::stock());
         assert_eq!(parse("[node]\nstate-file = '/s'").expect("valid").state_file.as_deref(), Some(Path::new("/s")));
     }

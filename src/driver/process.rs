@@ -17,6 +17,7 @@ use crate::net::tls::Tls;
 use crate::publish::Publisher;
 use crate::sentinel::epoch::EpochRegister;
 use crate::sentinel::event::{Event, Level};
+use crate::sentinel::groups::GroupRegister;
 use crate::sentinel::id::{MasterName, Rev, RunId};
 use crate::sentinel::monitor::record::MasterRecord;
 use crate::sentinel::node::NodeNotice;
@@ -38,6 +39,8 @@ pub struct Process {
     pub clock: Clock,
     /// `current_epoch`
     pub epoch: EpochRegister,
+    /// Which servers belong to which master.
+    pub groups: GroupRegister,
     /// TILT
     pub tilt: Arc<TiltRegister>,
     /// Settings that may change while the process runs.
@@ -95,7 +98,7 @@ impl Process {
 
     /// What a machine may look at, as of now.
     pub fn env<'a>(&'a self, node: &'a NodeSettings) -> Env<'a> {
-        Env { now: self.clock.now(), epoch: &self.epoch, tilt: &self.tilt, node }
+        Env { now: self.clock.now(), epoch: &self.epoch, tilt: &self.tilt, groups: &self.groups, node }
     }
 
     /// Logs an event and tells its subscribers.

@@ -24,7 +24,7 @@ use crate::sentinel::event::{Event, EventKind, Level};
 use crate::sentinel::id::{Epoch, MasterName, Rev, RunId};
 use crate::sentinel::io::{Answer, Input};
 use crate::sentinel::monitor::admin::SAVE_FAILED;
-use crate::sentinel::monitor::record::{MasterRecord, MasterSpec};
+use crate::sentinel::monitor::record::{IdentityRecord, MasterRecord, MasterSpec};
 use crate::sentinel::node::{NodeNotice, PeerRegistry, Routed};
 use crate::sentinel::peer::PeerInput;
 use crate::sentinel::policy::TiltMode;
@@ -212,7 +212,8 @@ impl Supervisor {
         // A vote that was given before a REMOVE and is forgotten with it cannot be given again in the same epoch.
         let leader_epoch = self.process.epoch.current();
         let (replicas, sentinels) = (Vec::new(), Vec::new());
-        let record = MasterRecord { spec, addr, config_epoch: Epoch(0), leader_epoch, replicas, sentinels };
+        let identity = IdentityRecord::default();
+        let record = MasterRecord { spec, addr, config_epoch: Epoch(0), leader_epoch, replicas, sentinels, identity };
         self.process.begin_saves(&name, record.clone());
         self.process.persist(&name, Rev(1), record.clone());
         self.starting.insert(name, (record, asker));
@@ -232,6 +233,7 @@ impl Supervisor {
         }
         task.abort();
         self.process.publisher.remove(name);
+        self.process.groups.forget(name);
         self.process.monitors.borrow_mut().remove(name);
         let routed = self.registry.forget_master(name);
         self.carry_out(routed).await;

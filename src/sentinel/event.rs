@@ -85,6 +85,8 @@ event_kinds! {
     ConfigUpdateFrom "+config-update-from" Warning,
     ConvertToReplica "+convert-to-slave" Notice,
     FixReplicaConfig "+fix-slave-config" Notice,
+    ForeignInstance "+foreign-instance" Warning,
+    ConfigUpdateForeign "-config-update-foreign" Warning,
     TiltEntered "+tilt" Warning,
     TiltExited "-tilt" Warning,
     CommandLinkReconnection "-cmd-link-reconnection" Debug,
@@ -135,7 +137,8 @@ mod tests {
                        -failover-abort-no-good-slave -failover-abort-not-elected -failover-abort-slave-timeout \
                        +promoted-slave +failover-state-reconf-slaves +failover-end +failover-end-for-timeout \
                        +switch-master +config-update-from +tilt -tilt -script-error -script-timeout \
-                       +stale-candidate-accepted -failover-abort-not-handed-over +reborn-empty";
+                       +stale-candidate-accepted -failover-abort-not-handed-over +reborn-empty +foreign-instance \
+                       -config-update-foreign";
         let notice = "+slave +sentinel +sentinel-address-switch +sentinel-address-update +sentinel-invalid-addr +reboot \
                       +convert-to-slave +fix-slave-config +failover-state-send-slaveof-noone \
                       +failover-state-wait-promotion +slave-reconf-sent +slave-reconf-inprog +slave-reconf-done \

@@ -267,6 +267,9 @@ pub enum AdminRequest {
     Failover(FailoverOrder),
     /// `SENTINEL INFO-CACHE`: see that the published INFO is the whole of it. `Ok` when it is, or cannot be had.
     WholeInfo,
+    /// `SENTINEL ADOPT`: this address belongs to the group, whatever speaks against it. `Ok` once saved, if there is a state
+    /// file.
+    Adopt(Addr),
     /// `SENTINEL RESET` of this master. `Ok` at once; nothing is saved, as in stock.
     Reset,
 }

@@ -12,6 +12,7 @@ pub mod beat;
 pub mod command;
 pub mod epoch;
 pub mod event;
+pub mod groups;
 pub mod id;
 pub mod io;
 pub mod link;
@@ -26,6 +27,7 @@ pub mod time;
 use std::net::IpAddr;
 
 use epoch::EpochRegister;
+use groups::GroupRegister;
 use id::{RunId, Secret};
 use policy::Policies;
 use tilt::TiltRegister;
@@ -117,6 +119,8 @@ pub struct Env<'a> {
     pub epoch: &'a EpochRegister,
     /// Process-wide TILT state.
     pub tilt: &'a TiltRegister,
+    /// Which servers belong to which master.
+    pub groups: &'a GroupRegister,
     /// Process-wide settings.
     pub node: &'a NodeSettings,
 }

@@ -61,6 +61,18 @@ pub enum FastDemote {
     Stock,
 }
 
+/// `identity-guard`: what is done with a server that seems not to belong to the group (beyond.md B2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IdentityGuard {
+    /// It is left alone as soon as something speaks against it.
+    #[default]
+    Evidence,
+    /// The same, and whatever has data of an unknown history is a stranger.
+    Strict,
+    /// It is told what every replica is told.
+    Stock,
+}
+
 /// `tilt`: what a stall of this process costs (beyond.md B7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TiltMode {
@@ -108,6 +120,8 @@ pub struct MasterPolicy {
     pub fast_demote: FastDemote,
     /// B3
     pub reborn_master: RebornMaster,
+    /// B2
+    pub identity_guard: IdentityGuard,
 }
 
 /// All choices.
@@ -119,6 +133,8 @@ pub struct Policies {
     pub masters: BTreeMap<MasterName, MasterPolicy>,
     /// For the process.
     pub tilt: TiltMode,
+    /// There is a state file, in which it is kept who belongs to which master.
+    pub keeps_identity: bool,
 }
 
 impl Policies {
@@ -133,9 +149,11 @@ impl Policies {
                 coordinated_path: CoordinatedPath::Pause,
                 fast_demote: FastDemote::Stock,
                 reborn_master: RebornMaster::Stock,
+                identity_guard: IdentityGuard::Stock,
             },
             masters: BTreeMap::new(),
             tilt: TiltMode::Stock,
+            keeps_identity: false,
         }
     }
 

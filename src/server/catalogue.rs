@@ -200,6 +200,13 @@ pub(super) static TABLE: &[Entry] = &[
     sentinel!("monitor", 6, "2.8.4", Ask(write::monitor), "Begins to monitor a master."),
     sentinel!("remove", 3, "2.8.4", Ask(write::remove), "Ceases to monitor a master."),
     sentinel!("reset", 3, "2.8.4", Ask(write::reset), "Forgets what was learnt about masters that match a pattern."),
+    sentinel!(
+        "adopt",
+        5,
+        "7.0.15",
+        Ask(write::adopt),
+        "Tells that a server belongs to a master, whatever speaks against it."
+    ),
     sentinel!("failover", -3, "2.8.4", Ask(write::failover), "Starts a failover of a master that may be well."),
     sentinel!("flushconfig", 2, "2.8.4", Ask(write::flush_config), "Writes the configuration file."),
     sentinel!(

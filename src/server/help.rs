@@ -39,6 +39,7 @@ pub(crate) fn command(_session: &mut Session, _words: &[Bytes]) -> Value {
 }
 
 const SENTINEL: Lines = &[
+    ("ADOPT <master> <ip> <port>", "Tell that a server belongs to a master, whatever speaks against it."),
     ("CKQUORUM <master>", "Tell whether a failover of the master could be agreed on and authorised now."),
     ("CONFIG SET <name> <value> [<name> <value> ...]", "Change settings of this Sentinel."),
     ("CONFIG GET <pattern> [<pattern> ...]", "Tell settings of this Sentinel."),

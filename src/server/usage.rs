@@ -44,6 +44,7 @@ const USAGES: &[(&str, &str)] = &[
     ("psubscribe", "pattern*..."),
     ("publish", "channel message"),
     ("punsubscribe", "[pattern*]..."),
+    ("sentinel|adopt", "master-name ip port#"),
     ("sentinel|ckquorum", "master-name"),
     ("sentinel|config", "(SET:{parameter value}...|GET:parameter...)"),
     ("sentinel|debug", "[{parameter value}]..."),

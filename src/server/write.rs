@@ -40,6 +40,8 @@ pub(crate) enum Errand {
     /// A monitor, to do something to its master. `refusal` is replied instead of its answer: a later part of the
     /// request was wrong, but this part stays done.
     Admin { master: MasterName, request: AdminRequest, refusal: Option<Value> },
+    /// A monitor, to take what is at this address, whose host may have to be resolved first, for one of its own.
+    Adopt { master: MasterName, host: String, port: u16 },
     /// Several monitors, to reset their masters. The reply is how many there were.
     Reset(Vec<MasterName>),
     /// The monitor of the master at an address, for a vote.
@@ -130,6 +132,13 @@ pub(crate) async fn run(errand: Errand, context: &Context, asker: u64) -> Outcom
             Some(answered) => match refusal {
                 Some(refusal) => Outcome::after(refusal, &answered),
                 None => Outcome::of(&answered),
+            },
+        },
+        Errand::Adopt { master, host, port } => match resolve(&host, port).await {
+            None => Outcome::plain(BAD_ADDRESS),
+            Some(addr) => match ask_monitor(context, &master, AdminRequest::Adopt(addr)).await {
+                None => Outcome::plain(UNKNOWN_MASTER),
+                Some(answered) => Outcome::of(&answered),
             },
         },
         Errand::Reset(masters) => reset_all(context, masters).await,
@@ -322,6 +331,28 @@ pub(crate) fn info_cache(snapshots: &mut Snapshots, words: &[Bytes]) -> Errand {
     Errand::InfoCache(masters)
 }
 
+/// `SENTINEL ADOPT name host port`
+pub(crate) fn adopt(snapshots: &mut Snapshots, words: &[Bytes]) -> Errand {
+    plan_adopt(snapshots, words).unwrap_or_else(Errand::Reply)
+}
+
+fn plan_adopt(snapshots: &mut Snapshots, words: &[Bytes]) -> Result<Errand, Value> {
+    let master = snapshots.view(&words[2]).ok_or(UNKNOWN_MASTER)?.name();
+    let port = parse_strict(&words[4]).ok_or(Value::fixed_error("ERR Invalid port"))?;
+    let host = checked_host(snapshots, &words[3])?;
+    let port = u16::try_from(port).map_err(|_| Value::fixed_error("ERR Invalid port number."))?;
+    Ok(Errand::Adopt { master, host, port })
+}
+
+/// A host that may be looked up, or need not be.
+fn checked_host(snapshots: &Snapshots, host: &[u8]) -> Result<String, Value> {
+    let host = std::str::from_utf8(host).map_err(|_| BAD_ADDRESS)?;
+    if host.parse::<IpAddr>().is_err() && (!snapshots.settings().resolve_hostnames || host.is_empty()) {
+        return Err(BAD_ADDRESS);
+    }
+    Ok(host.to_owned())
+}
+
 /// `SENTINEL RESET pattern`
 pub(crate) fn reset(snapshots: &mut Snapshots, words: &[Bytes]) -> Errand {
     let directory = snapshots.directory();
@@ -360,14 +391,11 @@ fn plan_monitor(snapshots: &Snapshots, words: &[Bytes]) -> Result<Errand, Value>
     if name.bytes().any(|byte| byte.is_ascii_control()) {
         return Err(Value::fixed_error("ERR The master name must not contain control characters"));
     }
+    let host = checked_host(snapshots, host)?;
     let settings = snapshots.settings();
-    let host = std::str::from_utf8(host).map_err(|_| BAD_ADDRESS)?;
-    if host.parse::<IpAddr>().is_err() && (!settings.resolve_hostnames || host.is_empty()) {
-        return Err(BAD_ADDRESS);
-    }
     let port = u16::try_from(port).map_err(|_| Value::fixed_error("ERR Invalid port number."))?;
     let spec = MasterSpec::new(MasterName::from(name), quorum, &settings.periods);
-    Ok(Errand::Monitor { spec, host: host.to_owned(), port })
+    Ok(Errand::Monitor { spec, host, port })
 }
 
 /// `SENTINEL IS-MASTER-DOWN-BY-ADDR host port epoch id`

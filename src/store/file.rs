@@ -21,6 +21,8 @@ pub trait Disk: Send + Sync + 'static {
     fn read(&self) -> io::Result<Option<Vec<u8>>>;
     /// Replaces the text. On success it survives a crash; on failure the old text is there, whole.
     fn replace(&self, text: &[u8]) -> Result<(), SaveError>;
+    /// Takes comments that the next save is to have besides the text. A conf file has none.
+    fn annex(&self, _comments: Vec<u8>) {}
 }
 
 /// The step of a save that failed. The text is stock's cause line.

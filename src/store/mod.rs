@@ -21,6 +21,7 @@ use crate::acl::Users;
 pub use crate::conf::daemon::LogLevel;
 use crate::conf::error::strerror;
 use crate::conf::files::AnyFiles;
+use crate::conf::identity;
 use crate::conf::image::{ConfImage, Rendered};
 use crate::conf::load::{SourceSet, load};
 use crate::sentinel::NodeSettings;
@@ -274,6 +275,7 @@ impl Saver {
         let Rendered { text, news } = self.image.rendered(self.epoch.get());
         check(news)?;
         self.image.found_good();
+        self.disk.annex(identity::print(self.image.identities()));
         self.disk.replace(&text)?;
         self.written = Some(text);
         Ok(())

@@ -1,4 +1,5 @@
-//! The state file: what a save would make of the conf file, written to another place.
+//! The state file: what a save would make of the conf file, written to another place, and comments that the conf file must
+//! not have.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -10,6 +11,8 @@ use super::file::{ConfFile, Disk, SaveError};
 pub struct StateFile {
     file: ConfFile,
     header: Vec<u8>,
+    /// Comments that follow the header.
+    annex: Mutex<Vec<u8>>,
     /// What the next save goes by: the conf file, and then what was saved last. Nobody else writes here.
     text: Mutex<Vec<u8>>,
 }
@@ -17,7 +20,7 @@ pub struct StateFile {
 impl StateFile {
     /// Saves to `file`, beginning with `header`, what is made out of `conf`.
     pub fn new(file: ConfFile, header: Vec<u8>, conf: Vec<u8>) -> StateFile {
-        StateFile { file, header, text: Mutex::new(conf) }
+        StateFile { file, header, annex: Mutex::default(), text: Mutex::new(conf) }
     }
 }
 
@@ -27,8 +30,13 @@ impl Disk for StateFile {
     }
 
     fn replace(&self, text: &[u8]) -> Result<(), SaveError> {
-        self.file.replace(&[&self.header, text].concat())?;
+        let annex = self.annex.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.file.replace(&[&self.header, &*annex, text].concat())?;
         *self.text.lock().unwrap_or_else(PoisonError::into_inner) = text.to_vec();
         Ok(())
+    }
+
+    fn annex(&self, comments: Vec<u8>) {
+        *self.annex.lock().unwrap_or_else(PoisonError::into_inner) = comments;
     }
 }

@@ -1,5 +1,4 @@
-//! What stock does not do (`tests/spec/beyond.md`, B1, B3, B4, B6, B7, B8), with real servers and with stock beside it in
-//! the same run.
+//! What stock does not do (`tests/spec/beyond.md`, B1-B4, B6-B8), with real servers and with stock beside it in the same run.
 //! B5 is in `tests/faults`, which has the lines for it.
 //!
 //! Each case runs once, and the times are short. `BEYOND_RUNS=5`, which `make beyond` sets, runs every case that often,
@@ -14,12 +13,14 @@ mod planned;
 mod reborn;
 mod returned;
 mod stall;
+mod strangers;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the other end-to-end tests use some more of it")]
 mod support;
 mod table;
 mod writers;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -35,7 +36,7 @@ const DOWN_AFTER: Duration = Duration::from_secs(1);
 struct World {
     cluster: Cluster,
     // Last: the folder goes when its users are gone.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl World {
@@ -46,7 +47,11 @@ impl World {
 
     fn of(plan: &Plan) -> World {
         let folder = tempfile::Builder::new().prefix("sentineld-beyond-").tempdir().expect("a temporary folder");
-        World { cluster: Cluster::start_in(plan, folder.path()), _folder: folder }
+        World { cluster: Cluster::start_in(plan, folder.path()), folder }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
     }
 
     fn signal_sentinels(&self, signal: Signal) {

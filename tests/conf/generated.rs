@@ -16,7 +16,7 @@ use sentineld::conf::load::{Loaded, SourceSet, load};
 use sentineld::sentinel::NodeSettings;
 use sentineld::sentinel::addr::Addr;
 use sentineld::sentinel::id::{Epoch, MasterName, RunId, Secret};
-use sentineld::sentinel::monitor::record::{MasterRecord, MasterSpec};
+use sentineld::sentinel::monitor::record::{IdentityRecord, MasterRecord, MasterSpec};
 use sentineld::sentinel::time::Periods;
 
 use crate::corpus::entries;
@@ -108,6 +108,7 @@ prop_compose! {
         MasterRecord {
             spec, addr, config_epoch: Epoch(config_epoch), leader_epoch: Epoch(leader_epoch), replicas: distinct,
             sentinels: sentinels.into_iter().map(|(id, addr)| (RunId::from(id.as_str()), addr)).collect(),
+            identity: IdentityRecord::default(),
         }
     }
 }

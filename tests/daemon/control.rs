@@ -23,9 +23,10 @@ use sentineld::driver::{Answered, NodeChange, SupervisorRequest};
 use sentineld::publish::{Publisher, Reader};
 use sentineld::sentinel::addr::Addr;
 use sentineld::sentinel::epoch::EpochRegister;
+use sentineld::sentinel::groups::GroupRegister;
 use sentineld::sentinel::id::{Epoch, MasterName, Rev, RunId};
 use sentineld::sentinel::io::Answer;
-use sentineld::sentinel::monitor::record::{MasterRecord, MasterSpec};
+use sentineld::sentinel::monitor::record::{IdentityRecord, MasterRecord, MasterSpec};
 use sentineld::sentinel::monitor::view::MasterView;
 use sentineld::sentinel::time::Periods;
 use sentineld::server::pubsub::{self, Feed};
@@ -83,6 +84,7 @@ impl Rig {
         let (store, store_task) = sentineld::store::spawn(loaded.image, disk.clone(), epoch.reader(), None, acked);
         let (hub, _, feed) = pubsub::hub();
         let process = Rc::new(Process {
+            groups: GroupRegister::default(),
             clock: Clock::new(),
             epoch,
             tilt: Arc::default(),
@@ -324,6 +326,7 @@ fn an_answer_to_an_earlier_monitor_means_nothing_to_its_successor() {
             leader_epoch: Epoch(0),
             replicas: Vec::new(),
             sentinels: Vec::new(),
+            identity: IdentityRecord::default(),
         };
         process.begin_saves(&name, record.clone());
         process.persist(&name, Rev(1), record.clone());

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use sentineld::sentinel::addr::Addr;
 use sentineld::sentinel::ages::SharedAges;
 use sentineld::sentinel::epoch::EpochRegister;
+use sentineld::sentinel::groups::GroupRegister;
 use sentineld::sentinel::id::{Epoch, LinkId, MasterName, ReplyToken, Rev, RunId};
 use sentineld::sentinel::io::{
     AdminRequest, Answer, FailoverOrder, HandoverStep, Input, LinkError, Outbox, Output, Reply, Tag,
 };
 use sentineld::sentinel::monitor::Monitor;
 use sentineld::sentinel::monitor::hello::Hello;
-use sentineld::sentinel::monitor::record::{MasterRecord, MasterSpec};
+use sentineld::sentinel::monitor::record::{IdentityRecord, MasterRecord, MasterSpec};
 use sentineld::sentinel::node::NodeNotice;
 use sentineld::sentinel::peer::LinkHealth;
 use sentineld::sentinel::policy::FailoverMode;
@@ -34,6 +35,7 @@ struct World<'a> {
     node: NodeSettings,
     epoch: EpochRegister,
     tilt: TiltRegister,
+    groups: GroupRegister,
     now: u64,
     links: Vec<LinkId>,
     sent: Vec<(LinkId, Tag)>,
@@ -68,12 +70,16 @@ impl World<'_> {
             leader_epoch: Epoch(0),
             replicas: vec![Addr::new("127.0.0.1", 6380)],
             sentinels: vec![(peer(1), Addr::new("127.0.0.1", 26381))],
+            identity: IdentityRecord::default(),
         };
         let (epoch, tilt, now) = (EpochRegister::default(), TiltRegister::default(), 1_000_000);
+        let groups = GroupRegister::default();
         let clocks = Now { mono: Millis(now), wall: UnixMillis(now) };
-        let monitor = Monitor::new(record, 7, &Env { now: clocks, epoch: &epoch, tilt: &tilt, node: &node });
+        let monitor =
+            Monitor::new(record, 7, &Env { now: clocks, epoch: &epoch, tilt: &tilt, groups: &groups, node: &node });
         let (links, sent) = (Vec::new(), Vec::new());
         World {
+            groups,
             bytes: data.iter(),
             monitor,
             node,
@@ -223,7 +229,7 @@ impl World<'_> {
     fn feed(&mut self, input: Input) {
         let mut out = Outbox::default();
         let now = Now { mono: Millis(self.now), wall: UnixMillis(self.now) };
-        let env = Env { now, epoch: &self.epoch, tilt: &self.tilt, node: &self.node };
+        let env = Env { now, epoch: &self.epoch, tilt: &self.tilt, groups: &self.groups, node: &self.node };
         self.monitor.handle(input, &env, &mut out);
         assert!(out.as_slice().iter().filter(|output| matches!(output, Output::WakeAt(_))).count() == 1);
         for output in out.drain() {

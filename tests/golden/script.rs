@@ -19,7 +19,7 @@
 //! | `hello NAME KEY VALUE ...` | a peer's hello: see [`hello`] |
 //! | `hear PORT PAYLOAD` | a message on the hello channel, heard at a server |
 //! | `vote-request NAME EPOCH [PORT]` | a peer wants our vote for the master at this address |
-//! | `failover [COORDINATED] [TO PORT] [TIMEOUT MS]`, `reset`, `set OPTION VALUE` | an operator's commands |
+//! | `failover [COORDINATED] [TO PORT] [TIMEOUT MS]`, `reset`, `adopt [HOST:]PORT`, `set OPTION VALUE` | an operator's commands |
 //! | `disk works\|fails\|hangs` | what becomes of saves |
 //! | `reboot` | this process is killed and starts again from its file |
 //! | `view`, `file`, `record` | prints what readers see, what is on disk, what would be saved now |
@@ -30,7 +30,7 @@ use sentineld::sentinel::addr::Addr;
 use sentineld::sentinel::id::{Epoch, MasterName, ReplyToken, Secret};
 use sentineld::sentinel::io::{AdminRequest, Channel, FailoverOrder, Input, Reply, SetOption, SpecChange, Tag};
 use sentineld::sentinel::monitor::hello::Hello;
-use sentineld::sentinel::monitor::record::{MasterRecord, MasterSpec};
+use sentineld::sentinel::monitor::record::{IdentityRecord, MasterRecord, MasterSpec};
 use sentineld::sentinel::node::NodeNotice;
 use sentineld::sentinel::policy::{CoordinatedPath, FailoverMode, Policies};
 
@@ -124,6 +124,7 @@ impl Teller {
                 world.feed(&self.about, vec![Input::VoteRequest { from, addr, epoch, candidate }]);
             }
             ("failover", words) => self.order(AdminRequest::Failover(failover_order(words))),
+            ("adopt", [at]) => self.order(AdminRequest::Adopt(addr(at))),
             ("reset", []) => self.order(AdminRequest::Reset),
             ("set", [option, value]) => {
                 let change = change(option, value);
@@ -221,9 +222,10 @@ fn set_node(world: &mut World, key: &str, rest: &[&str]) {
     }
 }
 
-/// `master`, `slave`, `of PORT`, `run-id X`, `obeys yes|no`, `priority|offset|link|link-down|announced VALUE` for what
-/// INFO says, `replid X` and `left X:OFFSET` likewise, `replicas PORT ...` or `lists LINE ...` for its `slaveN` lines, `answers COMMAND REPLY ...` for a reply
-/// that is not the usual one (`usual` takes it back); `COMMAND` may be `word|subword`.
+/// `master`, `slave`, `of PORT`, `run-id X`, `obeys yes|no`, `priority|offset|link|link-down|announced|keys VALUE` for what
+/// INFO says, `replid X` and `left X:OFFSET` likewise, `replicas PORT ...` or `lists LINE ...` for its `slaveN` lines,
+/// `answers COMMAND REPLY ...` for a reply that is not the usual one (`usual` takes it back); `COMMAND` may be
+/// `word|subword`.
 fn set_server(server: &mut Server, words: &[&str]) {
     match words {
         [] => {}
@@ -249,6 +251,10 @@ fn set_server(server: &mut Server, words: &[&str]) {
         }
         ["obeys", word, rest @ ..] => {
             server.obeys = *word == "yes";
+            set_server(server, rest);
+        }
+        [key @ ("replid" | "replid2"), letter, rest @ ..] => {
+            server.says.insert((*key).to_owned(), format!("{letter:0>40}"));
             set_server(server, rest);
         }
         [key, value, rest @ ..] => {
@@ -288,7 +294,15 @@ fn record(name: &str, at: &str, words: &[&str], world: &World) -> MasterRecord {
             other => panic!("no such setting: {other}"),
         }
     }
-    MasterRecord { spec, addr: addr(at), config_epoch, leader_epoch, replicas, sentinels }
+    MasterRecord {
+        spec,
+        addr: addr(at),
+        config_epoch,
+        leader_epoch,
+        replicas,
+        sentinels,
+        identity: IdentityRecord::default(),
+    }
 }
 
 fn peer(world: &mut World, name: &str, words: &[&str]) {

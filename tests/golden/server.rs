@@ -28,7 +28,7 @@ pub(crate) struct Server {
     pub(crate) run_id: String,
     /// Whether SLAVEOF has an effect.
     pub(crate) obeys: bool,
-    /// `priority`, `offset`, `link`, `link-down`, `announced`, `left`: what INFO says beyond that.
+    /// `priority`, `offset`, `link`, `link-down`, `announced`, `replid`, `left`, `keys`: what INFO says beyond that.
     pub(crate) says: BTreeMap<String, String>,
     /// Answers to a command word that are not the usual ones.
     pub(crate) answers: BTreeMap<String, String>,
@@ -129,6 +129,9 @@ impl Server {
             ("priority", "slave_priority"),
             ("offset", "slave_repl_offset"),
             ("announced", "replica_announced"),
+            ("replid", "master_replid"),
+            ("replid2", "master_replid2"),
+            ("keys", "db0"),
         ];
         if let (Some(replid), Some(offset)) = (self.says.get("replid"), self.says.get("offset")) {
             lines.push(format!("master_replid:{replid:0>40}\r\nmaster_repl_offset:{offset}"));

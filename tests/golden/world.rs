@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sentineld::sentinel::ages::SharedAges;
 use sentineld::sentinel::command::Command;
 use sentineld::sentinel::epoch::EpochRegister;
+use sentineld::sentinel::groups::GroupRegister;
 use sentineld::sentinel::id::{Epoch, LinkId, MasterName, Rev, RunId};
 use sentineld::sentinel::io::{Channel, Input, LinkError, Outbox, Output, Reply, Tag};
 use sentineld::sentinel::monitor::Monitor;
@@ -76,6 +77,7 @@ pub(crate) struct World {
     disk: Disk,
     epoch: EpochRegister,
     tilt: TiltRegister,
+    groups: GroupRegister,
     masters: BTreeMap<MasterName, Watched>,
     registry: PeerRegistry,
     /// Commands that hanging servers will answer when they run again.
@@ -97,6 +99,7 @@ impl World {
             disk: Disk::Works,
             epoch: EpochRegister::default(),
             tilt: TiltRegister::default(),
+            groups: GroupRegister::default(),
             masters: BTreeMap::new(),
             registry: PeerRegistry::default(),
             held: Vec::new(),
@@ -127,6 +130,7 @@ impl World {
     /// The process dies and starts again with what is on disk.
     pub(crate) fn reboot(&mut self) {
         (self.tilt, self.registry) = (TiltRegister::default(), PeerRegistry::default());
+        self.groups = GroupRegister::default();
         (self.node.crash_after_election, self.node.crash_after_promotion) = (false, false);
         self.dead = false;
         self.held.clear();
@@ -144,7 +148,7 @@ impl World {
     }
 
     fn env(&self) -> Env<'_> {
-        Env { now: self.clocks(), epoch: &self.epoch, tilt: &self.tilt, node: &self.node }
+        Env { now: self.clocks(), epoch: &self.epoch, tilt: &self.tilt, groups: &self.groups, node: &self.node }
     }
 
     /// Makes sure that a peer exists; at first it is up and says that the master is down as soon as it is asked.
@@ -304,7 +308,13 @@ impl World {
         let mut queue = VecDeque::from([(name.clone(), batch)]);
         while let Some((name, batch)) = queue.pop_front() {
             let mut out = Outbox::default();
-            let env = Env { now: self.clocks(), epoch: &self.epoch, tilt: &self.tilt, node: &self.node };
+            let env = Env {
+                now: self.clocks(),
+                epoch: &self.epoch,
+                tilt: &self.tilt,
+                groups: &self.groups,
+                node: &self.node,
+            };
             self.masters.get_mut(&name).expect("watched").monitor.handle_all(batch, &env, &mut out);
             for output in out.drain() {
                 if self.dead {

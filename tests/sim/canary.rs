@@ -13,7 +13,7 @@ use sentineld::sentinel::monitor::record::MasterRecord;
 use sentineld::sentinel::node::Routed;
 use sentineld::sentinel::peer::LinkHealth;
 use sentineld::sentinel::peer::PeerInput;
-use sentineld::sentinel::policy::{CoordinatedPath, StaleReplicaPromotion};
+use sentineld::sentinel::policy::{CoordinatedPath, IdentityGuard, StaleReplicaPromotion};
 use sentineld::sentinel::time::Millis;
 
 use crate::checker::Weakness;
@@ -53,6 +53,8 @@ pub const HUNTS: &[(Canary, &str)] = &[
     (Canary::VotesLost, "liveness"),
     (Canary::CorrectionsLost, "liveness"),
     (Canary::LateObserver, "liveness"),
+    (Canary::Unguarded, "B2"),
+    (Canary::StrangersBelieved, "B2"),
     (Canary::StockTally, "I7"),
     (Canary::StockUnsaved, "I5"),
     (Canary::StockUnsaved, "I2"),
@@ -122,6 +124,10 @@ pub enum Canary {
     CorrectionsLost,
     /// Stock's rule for stale replicas: who saw the death late promotes nobody (beyond.md B1).
     LateObserver,
+    /// Whatever is at a remembered address is told (beyond.md B2).
+    Unguarded,
+    /// Keys are taken for none, and hellos are not heard, so that nothing speaks against a stranger.
+    StrangersBelieved,
     /// R3: stock counts votes of whatever epoch is current.
     StockTally,
     /// R9: stock votes although the save failed.
@@ -166,6 +172,13 @@ impl Canary {
                 often(&[(Fault::Hostile, 4)]);
             }
             Canary::GrantBeforeDurable | Canary::VotesForgotten | Canary::EpochForgotten => swarm.crash_often(),
+            Canary::Unguarded | Canary::StrangersBelieved => {
+                swarm.rates.insert(Fault::Reuse, 8_000_000);
+                swarm.stock = 0;
+                if self == Canary::Unguarded {
+                    swarm.policies.defaults.identity_guard = IdentityGuard::Stock;
+                }
+            }
             Canary::LateObserver => swarm.policies.defaults.stale_replica_promotion = StaleReplicaPromotion::Never,
             Canary::PriorityIgnored => {
                 swarm.groups = vec![3];
@@ -281,6 +294,14 @@ impl Canary {
                     reply => reply,
                 });
                 Input::Reply { link, tag, value: Reply::Array(value.collect()) }
+            }
+            (Canary::StrangersBelieved, Input::PubSub { link, payload: Some(payload) })
+                if payload.starts_with(b"10.0.9.1") =>
+            {
+                Input::PubSub { link, payload: None }
+            }
+            (Canary::StrangersBelieved, Input::Reply { link, tag: Tag::Info, value: Reply::Bulk(text) }) => {
+                reworded(link, &text, "db0:keys=5000,expires=0,avg_ttl=0", "")
             }
             (Canary::PromotionBelieved, Input::Reply { link, tag: Tag::Info, value: Reply::Bulk(text) }) => {
                 reworded(link, &text, "role:slave", "role:master")

@@ -5,6 +5,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use sentineld::sentinel::addr::Addr;
 use sentineld::sentinel::io::{AdminRequest, FailoverOrder};
+use sentineld::sentinel::monitor::view::MasterView;
 use sentineld::sentinel::policy::FailoverMode;
 
 use crate::disk::Health;
@@ -50,6 +51,8 @@ pub enum Fault {
     Dns,
     /// An operator plans a failover that loses nothing.
     Plan,
+    /// A server dies, and somebody else's has its address for a while.
+    Reuse,
 }
 
 /// The end of a fault.
@@ -90,6 +93,8 @@ pub enum Undo {
     EndScript(usize),
     /// Names can be looked up again.
     MendDns,
+    /// Somebody else's server is gone, and the one that was there before starts again.
+    Return(usize),
 }
 
 impl Fault {
@@ -111,6 +116,7 @@ impl Fault {
         Fault::Busy,
         Fault::Dns,
         Fault::Plan,
+        Fault::Reuse,
     ];
 
     /// Chance that a world has this class at all.
@@ -119,7 +125,13 @@ impl Fault {
             Fault::ServerKill => 0.8,
             Fault::Force => 0.1,
             Fault::Dns => 1.0,
-            Fault::Spike | Fault::Replay | Fault::WallJump | Fault::Hostile | Fault::Operate | Fault::Busy => 0.3,
+            Fault::Spike
+            | Fault::Replay
+            | Fault::WallJump
+            | Fault::Hostile
+            | Fault::Operate
+            | Fault::Busy
+            | Fault::Reuse => 0.3,
             _ => 0.5,
         }
     }
@@ -209,6 +221,7 @@ impl World {
             Fault::Busy => self.strike_busy(),
             Fault::Dns => self.strike_dns(),
             Fault::Plan => self.strike_plan(),
+            Fault::Reuse => self.strike_reuse(),
         }
     }
 
@@ -290,6 +303,46 @@ impl World {
         };
         self.sh.trace.note(self.sh.now, || format!("n{node} is told {payload}"));
         self.nodes[node].happen(&mut self.sh, Happening::Published(payload));
+    }
+
+    /// Only replicas: the replicas of a master connect to whatever is at its address, whoever watches them. And only when
+    /// all Sentinels agree, so that no promotion is on its way.
+    fn strike_reuse(&mut self) {
+        let count = self.servers.len();
+        let rng = self.sh.rng.fault(Fault::Reuse);
+        let (server, length) = (rng.random_range(0..count), rng.random_range(1_000..30_000) * MS);
+        let newer = u64::from(rng.random_bool(0.5));
+        let group = self.servers[server].group;
+        let is_master = |view: &MasterView| self.servers[server].is_at(&view.current_host, view.current_port);
+        let views = self.nodes.iter().filter_map(|node| node.view(group));
+        let is_replica = views.clone().all(|view| view.failover_state.is_none() && !is_master(view));
+        let epoch = views.map(|view| view.config_epoch.0).max().unwrap_or(0);
+        let chained = self.servers.iter().any(|other| other.may_follow(&self.servers[server]));
+        let is_ours = self.servers[server].stranger.is_none();
+        if is_ours && is_replica && !chained && self.nodes.iter().all(crate::node::Node::is_running) {
+            self.reuse_address(server, epoch * newer + newer, length);
+        }
+    }
+
+    /// A server dies, and somebody else's, whose Sentinel has a configuration of this epoch, has its address for a while.
+    pub fn reuse_address(&mut self, server: usize, epoch: u64, length: u64) {
+        let ip = self.servers[server].ip.clone();
+        self.sh.trace.note(self.sh.now, || format!("{ip} is somebody else's for {} ms", length / MS));
+        self.servers[server].kill();
+        self.sh.process_gone(self.servers[server].host, false);
+        self.sh.strangers.insert(ip);
+        self.servers[server].replace(&mut self.sh, epoch);
+        self.sh.push(self.sh.now + length, Event::Undo(Undo::Return(server)));
+    }
+
+    fn end_reuse(&mut self, server: usize) {
+        let ip = self.servers[server].ip.clone();
+        self.sh.strangers.remove(&ip);
+        self.sh.trace.note(self.sh.now, || format!("{ip} is ours again"));
+        self.servers[server].kill();
+        self.sh.process_gone(self.servers[server].host, false);
+        self.servers[server].leave();
+        self.servers[server].start(&mut self.sh);
     }
 
     fn strike_busy(&mut self) {
@@ -489,6 +542,7 @@ impl World {
             Undo::Monitor { node, group } => self.monitor_again(node, group),
             Undo::EndScript(server) => self.servers[server].end_script(),
             Undo::MendDns => self.sh.dns = Dns::Good,
+            Undo::Return(server) => self.end_reuse(server),
         }
     }
 }

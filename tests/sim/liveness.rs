@@ -29,6 +29,8 @@ impl World {
             self.undo(undo);
         }
         self.sh.trace.note(self.sh.now, || "all faults end".to_owned());
+        self.run_for(2_000 * MS)?;
+        self.forget_strangers();
         self.resolve_collisions()?;
         self.demand_agreement("agreement")?;
         self.restart_the_deaf()?;
@@ -45,6 +47,20 @@ impl World {
             self.demand_agreement("failover")?;
         }
         Ok(())
+    }
+
+    /// Somebody else's Sentinel whose hello was heard over a connection that led to two processes may have been taken for
+    /// a peer. An operator sees one that is not his, and has it forgotten.
+    fn forget_strangers(&mut self) {
+        let is_ours = |id: &str| self.sh.checkers.facts.node_of(id).is_some();
+        let seats = (0..self.nodes.len()).flat_map(|node| (0..self.swarm.groups.len()).map(move |group| (node, group)));
+        let polluted = seats.filter(|(node, group)| {
+            let view = self.nodes[*node].view(*group);
+            view.is_some_and(|view| view.sentinels.iter().any(|peer| !is_ours(&peer.instance.name)))
+        });
+        for (node, group) in polluted.collect::<Vec<_>>() {
+            self.administer(node, group, AdminRequest::Reset);
+        }
     }
 
     /// A failover that an operator forces asks nobody, so its epoch may be another one's, too; and a stock leader may take a

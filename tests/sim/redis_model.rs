@@ -3,6 +3,8 @@
 //! Replication is not made of messages: a round every [`ROUND_US`] looks who can reach whom and moves offsets.
 
 mod info;
+mod replication;
+mod stranger;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -14,12 +16,13 @@ use crate::dns::true_ip;
 use crate::net::{ConnId, Host, Tell};
 use crate::world::{Event, Shared};
 
+pub use replication::replicate;
+pub use stranger::{Stranger, is_of_a_stranger};
+
 /// What commands get while a script runs.
 const BUSY: &[u8] = b"BUSY a script runs here; end it with SCRIPT KILL.";
 /// Time between two rounds of replication.
 pub const ROUND_US: u64 = 100_000;
-/// A replica that hears nothing from its master for so long gives up its link.
-const REPL_TIMEOUT_US: u64 = 4_000_000;
 
 /// The process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +127,8 @@ pub struct Server {
     pub priority: u32,
     /// Replication offset.
     pub offset: u64,
+    /// While somebody else's server has its address: a master with data of its own, and what it was before.
+    pub stranger: Option<Box<Stranger>>,
     /// What it has after a restart.
     pub persistence: Persistence,
     /// It has data.
@@ -163,6 +168,7 @@ impl Server {
             upstream: upstream.clone().map(|(host, port)| follow(host, port, 0)),
             priority,
             offset: 1,
+            stranger: None,
             persistence: [Persistence::Rdb, Persistence::Aof, Persistence::None][host % 3],
             has_keys: false,
             replid: group as u64 + 1,
@@ -188,6 +194,11 @@ impl Server {
         let rng = &mut sh.rng.servers;
         let (high, middle, low): (u64, u64, u32) = (rng.random(), rng.random(), rng.random());
         self.run_id = format!("{high:016x}{middle:016x}{low:08x}");
+    }
+
+    /// Whether it is configured to replicate from the other one.
+    pub fn follows(&self, other: &Server) -> bool {
+        self.upstream.as_ref().is_some_and(|upstream| other.is_at(&upstream.host, upstream.port))
     }
 
     /// Whether this is its address.
@@ -286,7 +297,7 @@ impl Server {
     }
 
     /// A hello that was published here, or came from the master, goes to all subscribers.
-    pub fn deliver_hello(&mut self, sh: &mut Shared, payload: &str) {
+    pub fn deliver_hello(&self, sh: &mut Shared, payload: &str) {
         if self.process != Process::Running {
             return;
         }
@@ -426,6 +437,7 @@ impl Server {
             Command::ReplicaofNoOne => {
                 sh.trace.note(sh.now, || format!("{} becomes a master at {}", self.ip, self.offset));
                 self.promote(sh);
+                self.see_told(sh, conn, None);
                 ok()
             }
             Command::Replicaof { .. } if self.handover.is_some() => {
@@ -433,6 +445,7 @@ impl Server {
             }
             Command::Replicaof { host, port } => {
                 sh.trace.note(sh.now, || format!("{} follows {host}", self.ip));
+                self.see_told(sh, conn, Some(&host));
                 let known =
                     self.upstream.as_ref().is_some_and(|upstream| upstream.host == host && upstream.port == port);
                 if !known {
@@ -506,94 +519,4 @@ fn follow(host: String, port: u16, now: u64) -> Upstream {
 
 fn ok() -> Reply {
     Reply::Status(b"OK".as_slice().into())
-}
-
-fn catch_up(servers: &mut [Server], replica: usize, master: usize) {
-    (servers[replica].offset, servers[replica].replid) = (servers[master].offset, servers[master].replid);
-    servers[replica].left = servers[master].left;
-    servers[replica].has_keys = servers[master].has_keys;
-}
-
-/// One round: links go up and down, replicas catch up, and then masters take writes, which replicas get in the next one.
-pub fn replicate(servers: &mut [Server], sh: &mut Shared) {
-    for server in servers.iter_mut() {
-        server.replicas.clear();
-    }
-    for replica in 0..servers.len() {
-        if servers[replica].process != Process::Running {
-            continue;
-        }
-        let Some(upstream) = servers[replica].upstream.clone() else { continue };
-        let master = servers.iter().position(|server| server.is_at(&upstream.host, upstream.port));
-        let Some(master) = master.filter(|master| *master != replica) else { continue };
-        round(servers, replica, master, upstream, sh);
-    }
-    for server in servers.iter_mut() {
-        server.unblock(sh);
-        if server.process == Process::Running && server.upstream.is_none() {
-            // The shortest write there is takes more than a PING.
-            let written = sh.rng.servers.random_range(20..1_000);
-            if server.takes_writes(sh.now) && server.script.is_none() {
-                server.offset += written;
-                server.has_keys |= sh.now > server.loading_until + CLIENTS_AWAY_US;
-                server.acked = Point { replid: server.replid, offset: server.offset };
-            }
-        }
-    }
-    for server in 0..servers.len() {
-        hand_over(servers, server, sh);
-    }
-}
-
-/// A server that hands over goes on, or gives up.
-fn hand_over(servers: &mut [Server], server: usize, sh: &mut Shared) {
-    let Some(handover) = servers[server].handover.clone() else { return };
-    if servers[server].process != Process::Running || sh.now < handover.acked_at {
-        return;
-    }
-    if sh.now > handover.until {
-        servers[server].handover = None;
-        return;
-    }
-    let target = servers.iter().position(|other| other.is_at(&handover.host, handover.port));
-    let Some(target) = target.filter(|target| servers[server].replicas.contains(target)) else { return };
-    if servers[target].offset == servers[server].offset && servers[target].upstream.is_some() {
-        servers[target].promote(sh);
-        servers[server].handover = None;
-        let now = sh.now;
-        servers[server].demote((handover.host, handover.port), now);
-    }
-}
-
-fn round(servers: &mut [Server], replica: usize, master: usize, mut upstream: Upstream, sh: &mut Shared) {
-    let connected = sh.net.connects(servers[replica].host, servers[master].host);
-    let alive = servers[master].process != Process::Dead && sh.now >= servers[master].loading_until;
-    let idle = servers[master].process == Process::Running && servers[master].script.is_none();
-    let answers = connected && idle && alive;
-    let chained = servers[master].upstream.as_ref().is_none_or(|above| above.up);
-    if answers && chained {
-        upstream.heard_at = sh.now;
-    }
-    if upstream.up {
-        let refused = connected && !alive;
-        if refused || sh.now - upstream.heard_at > REPL_TIMEOUT_US {
-            upstream.up = false;
-            upstream.down_since = Some(sh.now);
-            upstream.synced_at = None;
-        } else if answers && chained {
-            catch_up(servers, replica, master);
-        }
-    } else if answers && chained {
-        let ready = *upstream.synced_at.get_or_insert_with(|| sh.now + sh.rng.servers.random_range(100_000..1_500_000));
-        if sh.now >= ready {
-            upstream.up = true;
-            catch_up(servers, replica, master);
-        }
-    } else {
-        upstream.synced_at = None;
-    }
-    if upstream.up && answers {
-        servers[master].replicas.push(replica);
-    }
-    servers[replica].upstream = Some(upstream);
 }

@@ -105,7 +105,7 @@ impl Swarm {
 
     /// Leaves out what stock does not survive, and what its model does not know.
     pub fn spare_stock(&mut self) {
-        for fault in [Fault::Hostile, Fault::Operate, Fault::Dns] {
+        for fault in [Fault::Hostile, Fault::Operate, Fault::Dns, Fault::Reuse] {
             self.rates.remove(&fault);
         }
         self.operated = false;

@@ -160,6 +160,8 @@ pub struct Shared {
     pub tick_late_us: u64,
     /// Whether every step's view is compared with what is published.
     pub views_are_compared: bool,
+    /// Addresses at which somebody else's servers are.
+    pub strangers: BTreeSet<String>,
     /// Hellos that were sent, to be replayed: a few, old ones preferred.
     pub old_hellos: Vec<String>,
     /// Servers that have become masters, and what they had then.
@@ -285,6 +287,7 @@ impl World {
             disk_us: swarm.disk_us,
             tick_late_us: swarm.tick_late_us,
             views_are_compared: swarm.seed % 16 == 8,
+            strangers: BTreeSet::new(),
             old_hellos: Vec::new(),
             promotions: Vec::new(),
             last_replid: 1_000,

@@ -33,8 +33,19 @@ impl Server {
         password: Option<&'static str>,
         replica_of: Option<u16>,
     ) -> Server {
-        let port = ports::free();
-        let home = folder.join(format!("server-{port}"));
+        Server::start_at(program, folder, ports::free(), password, replica_of)
+    }
+
+    /// The same at this port, with a home of its own if another server was there before.
+    pub(crate) fn start_at(
+        program: &Path,
+        folder: &Path,
+        port: u16,
+        password: Option<&'static str>,
+        replica_of: Option<u16>,
+    ) -> Server {
+        let homes = (0..).map(|number| folder.join(format!("server-{port}{}", ".another".repeat(number))));
+        let home = homes.into_iter().find(|home| !home.exists()).expect("there are many names");
         std::fs::create_dir(&home).expect("the test folder is writable");
         let auth = password.map(|password| format!("requirepass {password}\nmasterauth {password}\n"));
         let role = replica_of.map(|master| format!("replicaof 127.0.0.1 {master}\n"));

@@ -1,4 +1,4 @@
-//! What an operator does to this master: SET, FAILOVER, RESET. And what the rest of the process tells it.
+//! What an operator does to this master: SET, FAILOVER, RESET, ADOPT. And what the rest of the process tells it.
 
 use super::Monitor;
 use super::instance::{Role, Sentinel, Server, ServerId};
@@ -20,6 +20,15 @@ impl Monitor {
             AdminRequest::Set(options) => self.set(from, options, env, out),
             AdminRequest::Failover(order) => self.order_failover(from, &order, env, out),
             AdminRequest::WholeInfo => self.fetch_whole_info(from, env, out),
+            AdminRequest::Adopt(addr) => {
+                self.adopt(&addr, env.now.mono);
+                if env.node.policies.keeps_identity {
+                    let rev = self.persist(env, out);
+                    self.held_answers.push((rev, from));
+                } else {
+                    out.push(Output::Answer { to: from, with: Answer::Ok });
+                }
+            }
             AdminRequest::Reset => {
                 self.reset(env, out);
                 out.push(Output::Answer { to: from, with: Answer::Ok });
@@ -89,6 +98,7 @@ impl Monitor {
         }
         self.master = Server::new(self.master.addr.clone(), Role::Master, now);
         self.forget_failure();
+        self.forget_identities(env);
         self.emit(EventKind::ResetMaster, self.describe(&ServerId::Master, env), out);
     }
 

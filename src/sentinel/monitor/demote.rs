@@ -44,7 +44,10 @@ impl Monitor {
     /// or when it wakes, and not at its next INFO after the switch. We hold the newest configuration, exactly as for
     /// the other replicas (failover.md 12.3, S9).
     pub(super) fn demote_old_master(&mut self, env: &Env<'_>, out: &mut Outbox) {
-        if let (Some(promoted), true) = (self.promoted().cloned(), self.demotes_fast(env)) {
+        let master = &self.master;
+        let may_be_told =
+            self.may_be_told(master) && (!self.guards() || self.is_same_member(master) || self.is_ours(&master.papers));
+        if let (Some(promoted), true) = (self.promoted().cloned(), self.demotes_fast(env) && may_be_told) {
             self.follow_promoted(&ServerId::Master, &promoted, env, out);
         }
     }
@@ -61,12 +64,15 @@ impl Monitor {
     }
 
     /// Whether a server that is connected anew is to say who it is before its next INFO is due: a master that may have come
-    /// back with nothing, one to whom something is owed, and the old one, once it is replaced.
+    /// back with nothing, one to whom something is owed, the old one, once it is replaced, and during a failover everybody
+    /// who will be told something.
     pub(super) fn must_introduce_itself(&self, seat: Seat<'_>, env: &Env<'_>) -> bool {
         let replaced = matches!(self.failover.state, FailoverState::ReconfReplicas { .. });
-        (replaced || self.owes_amends() || self.fears_rebirth(env))
-            && seat.replica.is_none()
-            && seat.server.papers.link != seat.server.link.command_id()
+        let awaited = match seat.replica {
+            None => replaced || self.owes_amends() || self.fears_rebirth(env),
+            Some(_) => self.guards() && (self.master.sdown.is_some() || self.failover.state != FailoverState::Idle),
+        };
+        awaited && !seat.server.has_shown_papers()
     }
 
     /// The master as it is, to be remembered over the switch.
@@ -111,7 +117,11 @@ impl Monitor {
             && self.is_deposed(key)
             && self.master_looks_sane(env)
             && self.hears_majority(env);
-        if may {
+        let replica = self.replicas.get_mut(key).filter(|replica| may && replica.server.papers.is_loading);
+        if let Some(replica) = replica {
+            // It would refuse.
+            replica.server.info_wanted_at = Some(env.now.mono + RECONNECT_PACE);
+        } else if may {
             self.send_correction(key, EventKind::ConvertToReplica, env, out);
         }
         may

@@ -2,7 +2,7 @@
 
 use super::Monitor;
 use super::failover::FailoverState;
-use super::instance::{Role, Seat, Sentinel, ServerId};
+use super::instance::{Role, Seat, Sentinel, Server, ServerId};
 use crate::sentinel::Env;
 use crate::sentinel::command::Command;
 use crate::sentinel::event::{EventKind, Level};
@@ -49,7 +49,8 @@ impl Monitor {
         if !self.heals_masterless(env) || self.master.role == Role::Master || (leads && self.master.sdown.is_none()) {
             return None;
         }
-        let replicas = || self.replicas.values().map(|replica| &replica.server).filter(|server| server.sdown.is_none());
+        let is_there = |server: &&Server| server.sdown.is_none() && !server.is_foreign();
+        let replicas = || self.replicas.values().map(|replica| &replica.server).filter(is_there);
         let heir = self.heir().and_then(|heir| self.replicas.get(heir)).map(|replica| replica.server.role_at);
         if let (false, Some(since)) = (leads, heir) {
             return Some(since.max(self.master.role_at) + self.spec.down_after.max(MIN_MASTERLESS) + 1);

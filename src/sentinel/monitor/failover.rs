@@ -216,12 +216,12 @@ impl Monitor {
     }
 
     /// When the state machine has something to do, apart from what inputs bring.
-    pub(super) fn advance_at(&self) -> Option<Millis> {
+    pub(super) fn advance_at(&self, env: &Env<'_>) -> Option<Millis> {
         match &self.failover.state {
             FailoverState::WaitStart { until, .. } => Some(*until + 1),
             FailoverState::SelectReplica { .. } => self.odown.map(|since| since + INFO_PATIENCE),
             // It may be over by what was found out after its turn in this step.
-            FailoverState::ReconfReplicas { promoted, .. } if self.is_reconfigured(promoted) => Some(Millis(0)),
+            FailoverState::ReconfReplicas { promoted, .. } if self.is_reconfigured(promoted, env) => Some(Millis(0)),
             FailoverState::WaitOffset { stage: Stage::CaughtUp { .. }, .. } => Some(Millis(0)),
             FailoverState::WaitOffset { .. } => self.wait_offset_ends_at(),
             FailoverState::SendReplicaofNoOne { since, .. }
@@ -292,13 +292,13 @@ impl Monitor {
     pub(super) fn candidates(&self) -> Vec<Candidate<'_>> {
         self.replicas
             .iter()
-            .filter(|(_, replica)| self.has_what_was_lost(replica))
+            .filter(|(_, replica)| !replica.server.is_foreign() && self.has_what_was_lost(replica))
             .map(|(key, replica)| Candidate {
                 key,
                 down: replica.server.sdown.is_some(),
                 connected: replica.server.link.health.connected,
                 last_available: replica.server.link.health.last_available,
-                info_at: replica.server.info_at,
+                info_at: replica.server.info_at.filter(|_| self.may_be_promoted(&replica.server)),
                 priority: replica.priority,
                 link_down: replica.link_down,
                 offset: replica.offset,
@@ -375,12 +375,16 @@ impl Monitor {
     ) -> bool {
         let who = ServerId::Replica(promoted.clone());
         let timed_out = is_due(Some(self.promotion_times_out_at(since)), env.now.mono);
-        let link = self.server(&who).and_then(|server| server.link.command_id()).filter(|_| !timed_out);
+        let server = self.server(&who).filter(|server| self.may_be_told(server));
+        let link = server.and_then(|server| server.link.command_id()).filter(|_| !timed_out);
         let Some(told_on) = link.filter(|_| self.send_all(&who, transaction(None, env), out)) else {
             return timed_out && self.abort(EventKind::AbortReplicaTimeout, env, out);
         };
         // Whatever an earlier attempt owes the old master, that one is not to be a master again.
         self.undo = None;
+        if let Some(addr) = self.server(&who).map(|server| server.addr.clone()) {
+            self.note_promoted(&addr);
+        }
         // EXEC's reply proves nothing; INFO in the same write tells a round trip later whether it is master
         // (failover.md 12.3, S8; 154).
         self.send_info(&who, env.now.mono, out);
@@ -400,7 +404,8 @@ impl Monitor {
             if promoted == key && link.is_some_and(|link| link != *told_on));
         let is_anothers =
             self.failover.state.epoch().is_some_and(|epoch| self.is_handed_over() && self.is_superseded(epoch));
-        if lost && !is_anothers && self.send_all(&who, transaction(None, env), out) {
+        let may_be_told = self.server(&who).is_some_and(|server| self.may_be_told(server));
+        if lost && may_be_told && !is_anothers && self.send_all(&who, transaction(None, env), out) {
             self.send_info(&who, env.now.mono, out);
             if let (FailoverState::WaitPromotion { told_on, .. }, Some(link)) = (&mut self.failover.state, link) {
                 *told_on = link;

@@ -87,10 +87,25 @@ impl Monitor {
         if newer && master.is_none() {
             return;
         }
+        self.note_kin(hello);
+        match &master {
+            Some(named) => {
+                if let Some(reason) = self.refuses_config(hello, named, env) {
+                    self.refuse_config(hello, &reason, env, out);
+                    return;
+                }
+            }
+            None if self.is_stranger(hello) => {
+                self.refuse_stranger(hello, env, out);
+                return;
+            }
+            None => {}
+        }
         self.meet(&hello.id, addr, env, out);
         self.observe_epoch(hello.current_epoch.max(hello.config_epoch), env, out);
         if let Some(master) = master {
             self.adopt_config(hello, master, env, out);
+            self.note_kin(hello);
         }
         if let Some(sentinel) = self.sentinels.get_mut(&hello.id) {
             sentinel.last_hello.set(env.now.mono);
@@ -181,7 +196,13 @@ impl Monitor {
         let local = server.link.health.local;
         let held = *who == ServerId::Master && self.writes_are_held();
         let ready = server.link.health.connected && server.link.has_room() && !held;
+        let is_foreign = server.is_foreign();
         let Some(payload) = self.hello_if_due(server.hello, ready, local, env) else { return };
+        // Who hears us there is no business of ours, and may believe us.
+        if let (true, Some(server)) = (is_foreign, self.server_mut(who)) {
+            server.hello.due = env.now.mono + env.node.periods.publish;
+            return;
+        }
         if self.send(who, Tag::Publish, Command::PublishHello(payload), out)
             && let Some(server) = self.server_mut(who)
         {

@@ -15,6 +15,7 @@ use crate::sentinel::time::Millis;
 
 /// The lines of INFO that matter (failover.md 4.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a line of its own")]
 pub struct InfoReport {
     /// `redis_version` is 7.0 or later: INFO takes several sections, and they tell all that matters now.
     pub takes_sections: bool,
@@ -30,6 +31,8 @@ pub struct InfoReport {
     pub has_data: bool,
     /// `loading:1`: it takes no commands yet.
     pub is_loading: bool,
+    /// `config_file:` with nothing behind it: what it is told to be it has forgotten after a restart.
+    pub has_no_file: bool,
     /// `master_host`; this and what follows is read only after `role:slave`.
     pub master_host: Option<String>,
     /// `master_port`
@@ -71,6 +74,7 @@ impl InfoReport {
                 "master_repl_offset" => report.master_offset = value.parse().ok(),
                 "second_repl_offset" => report.second_offset = value.parse().ok(),
                 "loading" => report.is_loading = value != "0",
+                "config_file" => report.has_no_file = value.is_empty(),
                 _ if is_numbered(key, "db") => report.has_data = true,
                 _ if is_numbered(key, "slave") => report.replicas.extend(parse_replica(value)),
                 _ if report.role == Some(Role::Replica) => report.parse_replica_field(key, value),
@@ -147,7 +151,7 @@ const MAX_HISTORY: usize = 1_000;
 
 /// How long a wrong role is watched before it is corrected, ms: four hello periods, so that a newer configuration can
 /// arrive first.
-const HELLO_PERIODS_BEFORE_CONVERSION: u64 = 4;
+pub(super) const HELLO_PERIODS_BEFORE_CONVERSION: u64 = 4;
 
 impl Monitor {
     /// An INFO reply has come from a server, of which `kept` is remembered.
@@ -172,6 +176,7 @@ impl Monitor {
             self.discover_replicas(&report, env, out);
         }
         self.note_replication(who, &report, now);
+        self.note_identity(who, env, out);
         self.note_role(who, &report, env, out);
         self.note_handover(who, &report, env, out);
         let role = report.role;
@@ -226,8 +231,14 @@ impl Monitor {
     fn note_history(&mut self, who: &ServerId, replids: Vec<String>) {
         match who {
             // What came back with nothing is no part of our history unless it stays.
-            ServerId::Master if self.master.role == Role::Master && self.reborn.is_none() => {
+            ServerId::Master
+                if self.master.role == Role::Master && self.reborn.is_none() && self.history_goes_on(&replids) =>
+            {
+                let known = self.history.len();
                 self.history.extend(replids);
+                if self.history.len() != known {
+                    self.history_grew();
+                }
                 // A master has two; a thousand failovers later the oldest matter to nobody.
                 while self.history.len() > MAX_HISTORY {
                     self.history.pop_first();
@@ -240,6 +251,11 @@ impl Monitor {
                 }
             }
         }
+    }
+
+    /// While our master is being replaced, what answers at its address adds to our history only if it has it.
+    fn history_goes_on(&self, replids: &[String]) -> bool {
+        self.failover.state == FailoverState::Idle || replids.iter().any(|replid| self.history.contains(replid))
     }
 
     fn note_replication(&mut self, who: &ServerId, report: &InfoReport, now: Millis) {
@@ -333,7 +349,9 @@ impl Monitor {
         let who = ServerId::Replica(key.clone());
         let master = self.master.addr.clone();
         // It would replicate from itself.
-        if self.server(&who).is_none_or(|server| server.is_same_process(&self.master)) {
+        let may_be_told =
+            |replica: &Replica| !replica.server.is_same_process(&self.master) && self.may_be_moved(replica, env);
+        if !self.replicas.get(key).is_some_and(|replica| may_be_told(replica)) {
             return;
         }
         if self.send_all(&who, transaction(Some(&master), env), out) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::identity::Papers;
+use super::identity::{Papers, Suspicion};
 use crate::sentinel::addr::Addr;
 use crate::sentinel::ages::{SharedAges, SharedMillis};
 use crate::sentinel::id::{Epoch, LinkId, RunId};
@@ -75,6 +75,8 @@ pub struct Server {
     pub is_double: bool,
     /// Who it last said it is.
     pub papers: Papers,
+    /// What speaks against its being one of ours.
+    pub suspicion: Suspicion,
     /// Since when SDOWN.
     pub sdown: Option<Millis>,
     /// When it last became SDOWN; stays after it is up again.
@@ -153,6 +155,7 @@ impl Server {
             run_id: None,
             is_double: false,
             papers: Papers::default(),
+            suspicion: Suspicion::default(),
             sdown: None,
             last_sdown: None,
             script_kill_sent: false,
@@ -180,7 +183,7 @@ impl Server {
     /// about it starts again.
     #[must_use]
     pub fn recast(self, role: Role, now: Millis) -> Server {
-        let Server { addr, mut link, papers, info_at, info, infos_outstanding, hello, .. } = self;
+        let Server { addr, mut link, papers, suspicion, info_at, info, infos_outstanding, hello, .. } = self;
         link.restart(now);
         let hello = HelloPace { due: now, ..hello };
         // What a replica's last INFO said of priority and offset is forgotten with its old part, so that INFO is not
@@ -189,6 +192,7 @@ impl Server {
         Server {
             link,
             papers,
+            suspicion,
             info_at,
             info,
             infos_outstanding,

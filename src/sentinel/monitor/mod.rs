@@ -50,6 +50,7 @@ use demote::Deposed;
 use echo::Echo;
 use failover::{Failover, FailoverState};
 use hello::Hello;
+use identity::Identity;
 use instance::{Replica, ReplicaKey, Role, Seat, Sentinel, Server, ServerId};
 use names::Names;
 use order::Asking;
@@ -84,6 +85,7 @@ pub struct Monitor {
     tilt: TiltGuard,
     /// Replication ids that this master's data has had, as far as seen (beyond.md B1).
     history: BTreeSet<String>,
+    identity: Identity,
     names: Names,
     rng: StdRng,
     beat: Beat,
@@ -108,7 +110,9 @@ impl Monitor {
     /// A monitor for a loaded or new master. `seed` feeds its jitter and its beat.
     pub fn new(record: MasterRecord, seed: u64, env: &Env<'_>) -> Monitor {
         let now = env.now.mono;
-        let MasterRecord { spec, addr, config_epoch, leader_epoch, replicas, sentinels } = record;
+        let MasterRecord { spec, addr, config_epoch, leader_epoch, replicas, sentinels, mut identity } = record;
+        let history = std::mem::take(&mut identity.replids).into_iter().collect();
+        let peers = sentinels.iter().map(|(id, _)| id.clone());
         let mut monitor = Monitor {
             spec,
             config_epoch,
@@ -127,7 +131,8 @@ impl Monitor {
             deposed: None,
             echo: Echo::default(),
             tilt: TiltGuard::default(),
-            history: BTreeSet::new(),
+            history,
+            identity: Identity::new(identity, peers, env.node.policies.keeps_identity),
             names: Names::default(),
             rng: StdRng::seed_from_u64(seed),
             beat: Beat::new(seed),
@@ -159,6 +164,7 @@ impl Monitor {
     /// Takes inputs that have arrived together, then looks once at what is due. After a stall the reply that shows a
     /// master alive may lie behind other inputs; a step between them would take the master for dead.
     pub fn handle_all(&mut self, inputs: impl IntoIterator<Item = Input>, env: &Env<'_>, out: &mut Outbox) {
+        self.choose_guard(env);
         self.check_tilt(env, out);
         self.introduce_peers(out);
         for input in inputs {
@@ -168,6 +174,7 @@ impl Monitor {
             sentinel.ages.refresh(&mut sentinel.health);
         }
         self.step(env, out);
+        self.save_identity(env, out);
         self.servers().for_each(|server| server.link.show_ages());
         self.publish_view(env, out);
         let wake = self.next_wake(env);
@@ -187,6 +194,7 @@ impl Monitor {
                 }
                 let hello = payload.as_deref().and_then(Hello::parse);
                 if let (true, Some(hello)) = (self.on_pubsub(link, now), hello) {
+                    self.note_hello_on(link, &hello, env);
                     if hello.id == env.node.myid && hello.master == self.spec.name {
                         self.note_hello_heard(link);
                     }
@@ -294,7 +302,7 @@ impl Monitor {
         }
         if tilt.is_none() {
             at(self.start_at(env));
-            at(self.advance_at());
+            at(self.advance_at(env));
             for sentinel in self.sentinels.values() {
                 at(sentinel.opinion.expires_at());
                 at(self.ask_at(sentinel, now, env));
@@ -418,6 +426,7 @@ impl Monitor {
             leader_epoch: self.ledger.leader_epoch(),
             replicas: replicas.cloned().collect(),
             sentinels: self.sentinels.iter().map(|(id, sentinel)| (id.clone(), sentinel.addr.clone())).collect(),
+            identity: self.identity_record(),
         }
     }
 

@@ -56,7 +56,7 @@ impl Monitor {
         self.send_reconfigurations(promoted, env, out);
         let master = self.describe(&ServerId::Master, env);
         let timed_out = is_due(Some(self.step_times_out_at(since)), env.now.mono);
-        if self.is_reconfigured(promoted) {
+        if self.is_reconfigured(promoted, env) {
             self.emit(EventKind::FailoverEnd, master, out);
         } else if timed_out {
             self.emit(EventKind::FailoverEndForTimeout, master.clone(), out);
@@ -79,7 +79,10 @@ impl Monitor {
     fn send_reconfigurations(&mut self, promoted: &ReplicaKey, env: &Env<'_>, out: &mut Outbox) {
         let busy = |replica: &Replica| matches!(replica.reconf, Reconf::Sent { .. } | Reconf::InProgress { .. });
         let mut room = (self.spec.parallel_syncs as usize).saturating_sub(self.keys_where(busy).len());
-        for key in self.keys_where(|replica| replica.reconf == Reconf::None && replica.server.sdown.is_none()) {
+        let is_waiting = |replica: &Replica| {
+            replica.reconf == Reconf::None && replica.server.sdown.is_none() && self.may_be_reconfigured(replica, env)
+        };
+        for key in self.keys_where(is_waiting) {
             if room == 0 {
                 return;
             }
@@ -118,17 +121,22 @@ impl Monitor {
 
     /// Whether there is nothing left to wait for. Stock waits for ever when the promoted replica dies now; we end, so that
     /// its own failure is noticed and handled like any other (failover.md 164).
-    pub(super) fn is_reconfigured(&self, promoted: &ReplicaKey) -> bool {
+    pub(super) fn is_reconfigured(&self, promoted: &ReplicaKey, env: &Env<'_>) -> bool {
         let promoted_down = self.replicas.get(promoted).is_none_or(|replica| replica.server.sdown.is_some());
         let mut replicas = self.replicas.iter();
         promoted_down
             || replicas.all(|(key, replica)| {
-                key == promoted || replica.reconf == Reconf::Done || replica.server.sdown.is_some()
+                let server = &replica.server;
+                let is_left_out = || server.has_shown_papers() && !self.may_be_reconfigured(replica, env);
+                key == promoted || replica.reconf == Reconf::Done || server.sdown.is_some() || is_left_out()
             })
     }
 
     fn reconfigure_the_rest(&mut self, promoted: &ReplicaKey, env: &Env<'_>, out: &mut Outbox) {
-        for key in self.keys_where(|replica| !matches!(replica.reconf, Reconf::Done | Reconf::Sent { .. })) {
+        let is_left = |replica: &Replica| {
+            !matches!(replica.reconf, Reconf::Done | Reconf::Sent { .. }) && self.may_be_reconfigured(replica, env)
+        };
+        for key in self.keys_where(is_left) {
             if key != *promoted && self.point_at_promoted(&key, promoted, env, out) {
                 let instance = self.describe(&ServerId::Replica(key), env);
                 self.emit(EventKind::ReconfSentBestEffort, instance, out);
@@ -196,6 +204,7 @@ impl Monitor {
         );
         self.emit(EventKind::SwitchMaster, payload, out);
         self.undo = None;
+        self.note_promoted(&addr);
         self.recast_instances(addr, env, out);
         self.persist(env, out);
     }

@@ -1,5 +1,6 @@
 //! What must survive a crash.
 
+use super::instance::Role;
 use crate::sentinel::addr::Addr;
 use crate::sentinel::command::RenameMap;
 use crate::sentinel::id::{Epoch, MasterName, RunId, Secret};
@@ -65,4 +66,28 @@ pub struct MasterRecord {
     pub replicas: Vec<Addr>,
     /// Known peers.
     pub sentinels: Vec<(RunId, Addr)>,
+    /// Who the servers are. Goes to the state file, if there is one, and never to `sentinel.conf`.
+    pub identity: IdentityRecord,
+}
+
+/// What tells members of a group from strangers (beyond.md B2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdentityRecord {
+    /// Replication ids that the group's data has had.
+    pub replids: Vec<String>,
+    /// Members as they last were when they were members beyond doubt, by `<ip> <port>`.
+    pub members: Vec<(String, MemberRecord)>,
+    /// `SENTINEL ADOPT`: `<ip> <port>`, and the process that was there.
+    pub adopted: Vec<(String, Option<String>)>,
+}
+
+/// A member of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRecord {
+    /// The process that it was.
+    pub run_id: String,
+    /// What it was.
+    pub role: Role,
+    /// It once was master.
+    pub was_master: bool,
 }

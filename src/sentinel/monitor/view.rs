@@ -236,6 +236,7 @@ impl Monitor {
             ("coordinated_failover", is_master && self.failover.plan.coordination.is_some()),
             ("script_kill_sent", server.script_kill_sent),
             ("master_reboot", is_master && self.reboot_since.is_some()),
+            ("foreign", server.is_foreign()),
         ])
     }
 }

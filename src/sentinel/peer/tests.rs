@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use super::*;
 use crate::sentinel::NodeSettings;
 use crate::sentinel::epoch::EpochRegister;
+use crate::sentinel::groups::GroupRegister;
 use crate::sentinel::id::Epoch;
 use crate::sentinel::tilt::TiltRegister;
 use crate::sentinel::time::{Now, UnixMillis};
@@ -16,6 +17,7 @@ struct Bench {
     node: NodeSettings,
     epoch: EpochRegister,
     tilt: TiltRegister,
+    groups: GroupRegister,
     now: u64,
     wake: u64,
     /// Whether PINGs are answered as they are sent.
@@ -32,6 +34,7 @@ impl Bench {
             node: NodeSettings::new(RunId::from("1111111111111111111111111111111111111111")),
             epoch: EpochRegister::default(),
             tilt: TiltRegister::default(),
+            groups: GroupRegister::default(),
             now,
             wake: now,
             answers: true,
@@ -54,7 +57,7 @@ impl Bench {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let now = Now { mono: Millis(self.now), wall: UnixMillis(self.now) };
-            let env = Env { now, epoch: &self.epoch, tilt: &self.tilt, node: &self.node };
+            let env = Env { now, epoch: &self.epoch, tilt: &self.tilt, groups: &self.groups, node: &self.node };
             let mut out = PeerOutbox::default();
             self.wake = u64::MAX;
             self.peer.handle(input, &env, &mut out);

@@ -1,5 +1,6 @@
 //! I19: a message that is malformed or cannot be believed changes nothing: no epoch leaps, nobody follows an address that
-//! no server has, nobody meets a Sentinel that does not exist.
+//! no server has, nobody meets a Sentinel that does not exist. Somebody else's does, and may be met over connections to one
+//! address that lead to two processes.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +8,8 @@ use sentineld::sentinel::epoch::MAX_EPOCH_LEAP;
 use sentineld::sentinel::id::Epoch;
 
 use crate::dns::true_ip;
+
+use crate::redis_model::is_of_a_stranger;
 
 use super::{Checker, Facts, Observation};
 
@@ -28,7 +31,8 @@ impl Checker for WholeOrNothing {
         if !true_ip(&view.current_host).starts_with("10.0.1.") {
             return Err(format!("n{node} names {} for m{master}", view.current_host));
         }
-        let stranger = view.sentinels.iter().find(|peer| facts.node_of(&peer.instance.name).is_none());
+        let is_unknown = |id: &str| facts.node_of(id).is_none() && !is_of_a_stranger(id);
+        let stranger = view.sentinels.iter().find(|peer| is_unknown(&peer.instance.name));
         match stranger {
             Some(peer) => Err(format!("n{node} knows a Sentinel {} for m{master}", peer.instance.name)),
             None => Ok(()),

@@ -2,6 +2,7 @@
 //!
 //! Checkers look at what anybody outside a Sentinel can see: events, views, the file, and what passes on the wire.
 
+mod b02_strangers;
 mod grammar;
 mod i01_one_leader;
 mod i02_one_vote;
@@ -208,6 +209,17 @@ pub enum Observation<'a> {
         epoch: Epoch,
         /// What.
         weakness: Weakness,
+    },
+    /// A server takes SLAVEOF.
+    Told {
+        /// Whose.
+        node: usize,
+        /// Where.
+        ip: &'a str,
+        /// It is somebody else's.
+        is_stranger: bool,
+        /// What it is to replicate from is.
+        to_stranger: bool,
     },
     /// The way between two Sentinels opens or closes.
     Way {
@@ -442,6 +454,7 @@ impl Checkers {
             Box::<i21_clean_switch::CleanSwitch>::default(),
             Box::<i22_bounded_links::BoundedLinks>::default(),
             Box::<nothing_lost::NothingLost>::default(),
+            Box::<b02_strangers::Strangers>::default(),
             Box::<grammar::Grammar>::default(),
             Box::<odown_counted::OdownCounted>::default(),
             Box::<reads::Reads>::default(),

@@ -3,7 +3,7 @@
 use sentineld::sentinel::addr::Addr;
 use sentineld::sentinel::id::{Epoch, MasterName, ReplyToken, Rev};
 use sentineld::sentinel::io::{AdminRequest, Input};
-use sentineld::sentinel::monitor::record::MasterRecord;
+use sentineld::sentinel::monitor::record::{IdentityRecord, MasterRecord};
 
 use super::serve::{flush, not_mine};
 use super::{Job, NewMaster, Node, Process, Waiting};
@@ -74,6 +74,7 @@ impl Node {
         }
         let name = process.names[master].clone();
         process.store.remove(&name);
+        process.groups.forget(&name);
         let routed = process.registry.forget_master(&name);
         sh.see(&Observation::Removed { node: self.host, master });
         self.carry_out(sh, routed);
@@ -97,6 +98,7 @@ impl Node {
             leader_epoch,
             replicas: Vec::new(),
             sentinels: Vec::new(),
+            identity: IdentityRecord::default(),
         };
         process.saves[master].begin_again();
         let rev = process.saves[master].told(Rev(1));

@@ -4,6 +4,7 @@
 mod admin;
 pub mod clock;
 mod execute;
+mod save;
 mod serve;
 mod timer;
 
@@ -15,6 +16,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use sentineld::sentinel::addr::Addr;
 use sentineld::sentinel::epoch::EpochRegister;
+use sentineld::sentinel::groups::GroupRegister;
 use sentineld::sentinel::id::{Epoch, LinkId, MasterName, ReplyToken, Rev, RunId};
 use sentineld::sentinel::io::{AdminRequest, Input, LinkError, Outbox, Output, Reply, Tag};
 use sentineld::sentinel::monitor::Monitor;
@@ -32,7 +34,7 @@ use self::clock::Drifting;
 use self::timer::Timer;
 use crate::canary::Canary;
 use crate::checker::Observation;
-use crate::disk::{Disk, Image, Store, Write};
+use crate::disk::{Disk, Image, Store};
 use crate::faults::Fault;
 use crate::net::{Ask, ConnId, Host, Tell, Who};
 use crate::stock::{Stock, Surroundings};
@@ -126,6 +128,7 @@ struct Process {
     clock: Drifting,
     epoch: EpochRegister,
     tilt: TiltRegister,
+    groups: GroupRegister,
     names: Vec<MasterName>,
     /// By number of the master; `None` is not monitored.
     monitors: Vec<Option<MonitorSlot>>,
@@ -176,6 +179,8 @@ pub fn host_of(addr: &Addr, sentinels: usize) -> Option<Host> {
     match ip.octets() {
         [10, 0, 0, last] => Some(usize::from(last) - 1),
         [10, 0, 1, last] => Some(sentinels + usize::from(last) - 1),
+        // Somebody else's Sentinel, which nobody can reach.
+        [10, 0, 9, _] => Some(sentinels + 249),
         _ => None,
     }
 }
@@ -282,6 +287,7 @@ impl Node {
                 image.masters().map(|(_, record)| record.leader_epoch),
             ),
             tilt: TiltRegister::default(),
+            groups: GroupRegister::default(),
             names: self.names.clone(),
             monitors: self.names.iter().map(|_| None).collect(),
             starting: BTreeMap::new(),
@@ -310,7 +316,7 @@ impl Node {
         let process = self.process.as_mut().expect("checked by every entry point");
         // Of this start of this host alone: equal ones would have two hosts act in step.
         let seed = sh.rng.fixed((self.host as u64) << 40 | u64::from(self.incarnation) << 8 | master as u64);
-        let env = Env { now: process.now(sh, wall), epoch: &process.epoch, tilt: &process.tilt, node: &self.settings };
+        let env = process.env(sh, wall, &self.settings);
         let monitor = Monitor::new(record, seed, &env);
         let view = monitor.view(&env);
         sh.see(&Observation::Published { node: self.host, master, view: &view, epoch: process.epoch.current() });
@@ -451,62 +457,6 @@ impl Node {
         self.process().jobs.push_back(job);
     }
 
-    fn saved(&mut self, sh: &mut Shared, saved: bool) {
-        let canary = self.canary;
-        for (master, rev) in self.process().store.finish(saved) {
-            if let Some(record) = self.process().starting.remove(&master) {
-                // The save of MONITOR itself may succeed only later, and is none of the monitor's.
-                self.process().saves[master].begin_again();
-                self.begin(sh, master, record);
-                continue;
-            }
-            let told = saved || canary == Canary::SaveFailureIgnored;
-            let process = self.process();
-            let meant = process.saves[master].meant(rev);
-            process.jobs.extend(meant.map(|rev| Job::Monitor(master, durable(told, rev))));
-        }
-        if !saved {
-            let retry = sh.now + sh.rng.disk.random_range(100_000..1_000_000);
-            let happening = Happening::RetrySave;
-            sh.push(retry, Event::Node { node: self.host, incarnation: self.incarnation, happening });
-        }
-        if self.process().store.has_fresh_work() {
-            self.commit(sh);
-        }
-    }
-
-    fn commit(&mut self, sh: &mut Shared) {
-        let process = self.process();
-        let epoch = process.epoch.current();
-        let Some(Write { image, .. }) = process.store.begin(epoch) else { return };
-        let extra = match self.disk.health {
-            crate::disk::Health::Slow(extra) => extra,
-            _ => 0,
-        };
-        let total = sh.disk_us + sh.rng.disk.random_range(0..=sh.disk_us * 2) + extra;
-        let in_place = sh.rng.disk.random_range(0..=total);
-        if std::mem::take(&mut self.dies_on_commit) {
-            let death = sh.now + sh.rng.fault(Fault::NodeCrash).random_range(0..=total * 2);
-            sh.push(death, Event::Die { node: self.host, incarnation: self.incarnation });
-        }
-        sh.push(
-            sh.now + in_place,
-            Event::Disk { node: self.host, incarnation: self.incarnation, image, left: total - in_place },
-        );
-    }
-
-    /// The kernel puts a commit in place, whether the process is paused or not.
-    pub fn in_place(&mut self, sh: &mut Shared, image: Arc<Image>, left: u64) {
-        let saved = self.disk.replace(image);
-        if saved {
-            sh.see(&Observation::Synced { node: self.host, image: &self.disk.synced });
-        } else {
-            sh.see(&Observation::SaveFailed { node: self.host });
-        }
-        let happening = Happening::Saved(saved);
-        sh.push(sh.now + left, Event::Node { node: self.host, incarnation: self.incarnation, happening });
-    }
-
     fn work(&mut self, sh: &mut Shared) {
         while let Some(job) = self.process().jobs.pop_front() {
             match job {
@@ -524,7 +474,8 @@ impl Node {
         let process = self.process.as_mut().expect("checked by every entry point");
         let never = TiltRegister::default();
         let tilt = if self.canary == Canary::TiltIgnored { &never } else { &process.tilt };
-        let env = Env { now: process.now(sh, wall), epoch: &process.epoch, tilt, node: &self.settings };
+        let (now, node) = (process.now(sh, wall), &self.settings);
+        let env = Env { now, epoch: &process.epoch, tilt, groups: &process.groups, node };
         // A message to a monitor that is gone.
         let Some(slot) = process.monitors[master].as_mut() else { return };
         let Some(input) = self.canary.input(input, slot.asked_in) else { return };
@@ -555,7 +506,7 @@ impl Node {
         }
         let wall = self.wall_offset;
         let Some(process) = &self.process else { return };
-        let env = Env { now: process.now(sh, wall), epoch: &process.epoch, tilt: &process.tilt, node: &self.settings };
+        let env = process.env(sh, wall, &self.settings);
         let Some(slot) = &process.monitors[master] else { return };
         let is = slot.monitor.view(&env);
         sh.see(&Observation::Stepped { node: self.host, master, shown: &slot.view, is: &is });
@@ -564,7 +515,8 @@ impl Node {
     fn step_peer(&mut self, sh: &mut Shared, peer: usize, input: PeerInput) {
         let wall = self.wall_offset;
         let process = self.process.as_mut().expect("checked by every entry point");
-        let env = Env { now: process.now(sh, wall), epoch: &process.epoch, tilt: &process.tilt, node: &self.settings };
+        let (now, node) = (process.now(sh, wall), &self.settings);
+        let env = Env { now, epoch: &process.epoch, tilt: &process.tilt, groups: &process.groups, node };
         let Some(machine) = &mut process.peers[peer].peer else { return };
         let shown = sh.trace.is_on().then(|| input.clone());
         let mut out = PeerOutbox::default();
@@ -585,11 +537,11 @@ impl Process {
         self.clock.now(sh.now, self.origin, wall_offset)
     }
 
+    fn env<'a>(&'a self, sh: &Shared, wall: u64, node: &'a NodeSettings) -> Env<'a> {
+        Env { now: self.now(sh, wall), epoch: &self.epoch, tilt: &self.tilt, groups: &self.groups, node }
+    }
+
     fn peer(&self, id: &RunId) -> Option<usize> {
         self.peers.iter().position(|slot| slot.id == *id && slot.peer.is_some())
     }
-}
-
-fn durable(saved: bool, rev: Rev) -> Input {
-    if saved { Input::Durable(rev) } else { Input::PersistFailed(rev) }
 }

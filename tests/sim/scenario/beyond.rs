@@ -1,12 +1,13 @@
-//! What stock does not do (beyond.md B1, B3, B5, B6, B7, B8): each case is run with the switch at stock's value, where it has to
+//! What stock does not do (beyond.md B1, B2, B3, B5, B6, B7, B8): each case is run with the switch at stock's value, where it has to
 //! fail, and with the default.
 
 use sentineld::sentinel::io::AdminRequest;
 use sentineld::sentinel::policy::{
-    Election, FastDemote, MasterPolicy, Masterless, Policies, RebornMaster, StaleReplicaPromotion, TiltMode,
+    Election, FastDemote, IdentityGuard, MasterPolicy, Masterless, Policies, RebornMaster, StaleReplicaPromotion,
+    TiltMode,
 };
 
-use super::{FOR_GOOD, MS, SECOND, named_by, pass, reaches, until, world};
+use super::{FOR_GOOD, MS, SECOND, agree, named_by, pass, reaches, until, world};
 use crate::redis_model::Persistence;
 use crate::swarm::Swarm;
 use crate::world::World;
@@ -180,6 +181,31 @@ fn a_master_that_is_reborn_empty_is_replaced() {
         reborn_empty(&defaults(MasterPolicy { reborn_master: RebornMaster::Alert, ..MasterPolicy::default() })),
         0
     );
+}
+
+/// A replica's address is somebody else's for a minute: a master with data, whose Sentinel knows it by the same name, and
+/// a newer configuration. Afterwards the replica is back.
+fn stranger_is_left_alone(policies: &Policies) -> bool {
+    let mut world = with(Swarm::quiet(27), policies);
+    pass(&mut world, 20 * SECOND);
+    world.reuse_address(1, 5, 60 * SECOND);
+    let left_alone = world.run_for(59 * SECOND).is_ok();
+    if left_alone {
+        assert!(world.nodes.iter().all(|node| named_by(&world, node.host) == Some(0)));
+        assert!(reaches(&mut world, 20 * SECOND, |world| world.servers[1].follows(&world.servers[0])));
+        agree(&mut world);
+    }
+    left_alone
+}
+
+/// beyond.md B2
+#[test]
+fn somebody_else_s_server_is_left_alone() {
+    for guard in [IdentityGuard::Evidence, IdentityGuard::Strict] {
+        assert!(stranger_is_left_alone(&defaults(MasterPolicy { identity_guard: guard, ..MasterPolicy::default() })));
+    }
+    let stock = defaults(MasterPolicy { identity_guard: IdentityGuard::Stock, ..MasterPolicy::default() });
+    assert!(!stranger_is_left_alone(&stock));
 }
 
 /// The master dies while all Sentinels stand still for 5 s.

@@ -21,7 +21,7 @@ use sentineld::conf::image::ConfImage;
 use sentineld::sentinel::addr::Addr;
 use sentineld::sentinel::event::{Event, EventKind};
 use sentineld::sentinel::id::{Epoch, RunId};
-use sentineld::sentinel::monitor::record::{MasterRecord, MasterSpec};
+use sentineld::sentinel::monitor::record::{IdentityRecord, MasterRecord, MasterSpec};
 use sentineld::sentinel::monitor::view::MasterView;
 use sentineld::sentinel::time::Periods;
 
@@ -482,6 +482,7 @@ impl Master {
             config_epoch: self.config_epoch,
             leader_epoch: self.leader_epoch,
             sentinels: self.peers.iter().map(|peer| (peer.id.clone(), peer.addr.clone())).collect(),
+            identity: IdentityRecord::default(),
             addr: current,
         }
     }

@@ -8,6 +8,7 @@ mod demote;
 mod discovery;
 mod down;
 mod failover;
+mod identity;
 mod reborn;
 mod vote;
 
@@ -15,11 +16,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use super::record::IdentityRecord;
 use super::*;
 use crate::sentinel::NodeSettings;
 use crate::sentinel::ages::SharedAges;
 use crate::sentinel::command::Command;
 use crate::sentinel::epoch::EpochRegister;
+use crate::sentinel::groups::GroupRegister;
 use crate::sentinel::id::{LinkId, MasterName, Secret};
 use crate::sentinel::io::{AdminRequest, Answer, Channel, FailoverOrder, LinkError, Reply, SetOption, SpecChange};
 use crate::sentinel::node::NodeNotice;
@@ -56,6 +59,7 @@ pub(super) struct Bench {
     pub(super) monitor: Monitor,
     pub(super) epoch: EpochRegister,
     pub(super) tilt: TiltRegister,
+    pub(super) groups: GroupRegister,
     pub(super) node: NodeSettings,
     pub(super) now: u64,
     pub(super) wake: u64,
@@ -85,11 +89,20 @@ impl Bench {
         let addr = Addr::new("127.0.0.1", 6379);
         let (replicas, sentinels) = (Vec::new(), Vec::new());
         let (config_epoch, leader_epoch) = (Epoch(0), Epoch(0));
-        let mut record = MasterRecord { spec, addr, config_epoch, leader_epoch, replicas, sentinels };
+        let mut record = MasterRecord {
+            spec,
+            addr,
+            config_epoch,
+            leader_epoch,
+            replicas,
+            sentinels,
+            identity: IdentityRecord::default(),
+        };
         change(&mut record, &mut node);
         let (epoch, tilt) = (EpochRegister::new(record.config_epoch, [record.leader_epoch]), TiltRegister::default());
+        let groups = GroupRegister::default();
         let now = 1_000_000;
-        let env = Env { now: clock(now), epoch: &epoch, tilt: &tilt, node: &node };
+        let env = Env { now: clock(now), epoch: &epoch, tilt: &tilt, groups: &groups, node: &node };
         let monitor = Monitor::new(record, 7, &env);
         let server = |role, run_id, replicas: &[u16]| FakeServer {
             role,
@@ -111,6 +124,7 @@ impl Bench {
             monitor,
             epoch,
             tilt,
+            groups,
             node,
             now,
             wake: now,
@@ -160,7 +174,7 @@ impl Bench {
             let mut out = Outbox::default();
             let wall = UnixMillis(self.now.saturating_add_signed(self.wall_step));
             let now = Now { mono: Millis(self.now), wall };
-            let env = Env { now, epoch: &self.epoch, tilt: &self.tilt, node: &self.node };
+            let env = Env { now, epoch: &self.epoch, tilt: &self.tilt, groups: &self.groups, node: &self.node };
             self.monitor.handle(input, &env, &mut out);
             for output in out.drain() {
                 inputs.extend(self.react(&output));
