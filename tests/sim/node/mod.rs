@@ -17,7 +17,7 @@ use rand::seq::SliceRandom;
 use sentineld::sentinel::addr::Addr;
 use sentineld::sentinel::epoch::EpochRegister;
 use sentineld::sentinel::groups::GroupRegister;
-use sentineld::sentinel::id::{Epoch, LinkId, MasterName, ReplyToken, Rev, RunId};
+use sentineld::sentinel::id::{Epoch, LinkId, MasterName, ReplyToken, RunId};
 use sentineld::sentinel::io::{AdminRequest, Input, LinkError, Outbox, Output, Reply, Tag};
 use sentineld::sentinel::monitor::Monitor;
 use sentineld::sentinel::monitor::record::{MasterRecord, MasterSpec};
@@ -35,10 +35,9 @@ use self::timer::Timer;
 use crate::canary::Canary;
 use crate::checker::Observation;
 use crate::disk::{Disk, Image, Store};
-use crate::faults::Fault;
 use crate::net::{Ask, ConnId, Host, Tell, Who};
 use crate::stock::{Stock, Surroundings};
-use crate::world::{Event, Shared};
+use crate::world::Shared;
 
 /// What happens to a process. Held back while it is paused.
 #[derive(Clone, Debug)]
