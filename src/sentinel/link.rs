@@ -27,6 +27,35 @@ pub struct Connection {
     pub local: Option<IpAddr>,
     /// When something last arrived on it.
     pub last_activity: Millis,
+    /// Since when things have arrived on a subscription without a long silence.
+    pub steady_since: Option<Millis>,
+}
+
+/// A subscription on which nothing arrives for more than so many hello periods was silent.
+const HELLO_PERIODS_OF_SILENCE: u64 = 2;
+
+impl Connection {
+    fn opened(id: LinkId, now: Millis) -> Connection {
+        Connection { id, since: now, local: None, last_activity: now, steady_since: None }
+    }
+
+    /// Something arrives on a subscription.
+    pub fn heard(&mut self, now: Millis, periods: &Periods) {
+        if self.is_silent(now, periods) {
+            self.steady_since = None;
+        }
+        self.steady_since.get_or_insert(now);
+        self.last_activity = now;
+    }
+
+    /// Since when hellos would have been heard on a subscription: neither is it silent, nor was it.
+    pub fn listening_since(&self, now: Millis, periods: &Periods) -> Option<Millis> {
+        self.steady_since.filter(|_| !self.is_silent(now, periods))
+    }
+
+    fn is_silent(&self, now: Millis, periods: &Periods) -> bool {
+        now.since(self.last_activity) > HELLO_PERIODS_OF_SILENCE * periods.publish
+    }
 }
 
 /// What a reply to PING says.
@@ -231,7 +260,7 @@ impl Link {
 
     /// Notes that the command connection was opened.
     pub fn command_opened(&mut self, id: LinkId, now: Millis) {
-        self.command = Some(Connection { id, since: now, local: None, last_activity: now });
+        self.command = Some(Connection::opened(id, now));
         self.health.connected = true;
         self.health.generation = id.0;
         self.health.pending_commands = 0;
@@ -239,7 +268,7 @@ impl Link {
 
     /// Notes that the pub/sub connection was opened.
     pub fn pubsub_opened(&mut self, id: LinkId, now: Millis) {
-        self.pubsub = Some(Connection { id, since: now, local: None, last_activity: now });
+        self.pubsub = Some(Connection::opened(id, now));
     }
 
     /// Notes that the command connection is gone. The down clock goes on, or starts now: stock starts it at the next
@@ -344,4 +373,25 @@ pub enum WantsPubSub {
 /// Whether a deadline has come.
 pub fn is_due(at: Option<Millis>, now: Millis) -> bool {
     at.is_some_and(|at| at <= now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// beyond.md B2
+    #[test]
+    fn a_subscription_is_listened_to_from_the_end_of_its_last_silence() {
+        let periods = Periods::default();
+        let mut pubsub = Connection::opened(LinkId(1), Millis(1_000));
+        let since = |pubsub: &Connection, now| pubsub.listening_since(Millis(now), &periods);
+        assert_eq!(since(&pubsub, 1_000), None, "nothing was heard yet");
+        for at in [1_500, 3_500, 7_500] {
+            pubsub.heard(Millis(at), &periods);
+        }
+        assert_eq!(since(&pubsub, 11_500), Some(Millis(1_500)));
+        assert_eq!(since(&pubsub, 11_501), None, "it stands still");
+        pubsub.heard(Millis(11_600), &periods);
+        assert_eq!(since(&pubsub, 11_600), Some(Millis(11_600)));
+    }
 }

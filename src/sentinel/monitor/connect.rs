@@ -332,10 +332,10 @@ impl Monitor {
     }
 
     /// Something arrived on a pub/sub connection.
-    pub(super) fn on_pubsub(&mut self, link: LinkId, now: Millis) -> bool {
+    pub(super) fn on_pubsub(&mut self, link: LinkId, env: &Env<'_>) -> bool {
         let Some(server) = self.owner_of(link).and_then(|who| self.server_mut(&who)) else { return false };
         let Some(pubsub) = server.link.pubsub.as_mut().filter(|pubsub| pubsub.id == link) else { return false };
-        pubsub.last_activity = now;
+        pubsub.heard(env.now.mono, &env.node.periods);
         true
     }
 }

@@ -31,7 +31,6 @@ use crate::sentinel::event::EventKind;
 use crate::sentinel::groups::{Asker, Whose};
 use crate::sentinel::id::{LinkId, MasterName, RunId};
 use crate::sentinel::io::Outbox;
-use crate::sentinel::link::Connection;
 use crate::sentinel::policy::IdentityGuard;
 use crate::sentinel::time::Millis;
 
@@ -169,14 +168,15 @@ impl Identity {
     }
 }
 
-/// Whether hellos on a server's channel would have been heard for as long as stock leaves a replica in the wrong role alone,
-/// our own among them: else the connection may lead nowhere.
+/// Whether hellos on a server's channel would have been heard for as long as stock leaves a replica in the wrong role alone.
+/// Our own are heard there: a connection on which nothing is heard may lead nowhere, and a server that stands still hands
+/// on nobody's.
 fn was_listened_to(server: &Server, env: &Env<'_>) -> bool {
-    let (now, period, since) = (env.now.mono, env.node.periods.publish, server.suspicion.since);
-    let is_open = |pubsub: &Connection| pubsub.last_activity > pubsub.since;
-    let heard = server.link.pubsub.filter(is_open).map(|pubsub| pubsub.last_activity);
-    now.since(since) > HELLO_PERIODS_BEFORE_CONVERSION * period
-        && heard.is_some_and(|at| at >= since && now.since(at) <= 2 * period)
+    let (now, periods) = (env.now.mono, &env.node.periods);
+    let listening = server.link.pubsub.and_then(|pubsub| pubsub.listening_since(now, periods));
+    listening.is_some_and(|since| {
+        now.since(since.max(server.suspicion.since)) > HELLO_PERIODS_BEFORE_CONVERSION * periods.publish
+    })
 }
 
 /// Where it is, by number if that is known.

@@ -193,7 +193,7 @@ impl Monitor {
                     self.note_subscribing(link);
                 }
                 let hello = payload.as_deref().and_then(Hello::parse);
-                if let (true, Some(hello)) = (self.on_pubsub(link, now), hello) {
+                if let (true, Some(hello)) = (self.on_pubsub(link, env), hello) {
                     self.note_hello_on(link, &hello, env);
                     if hello.id == env.node.myid && hello.master == self.spec.name {
                         self.note_hello_heard(link);

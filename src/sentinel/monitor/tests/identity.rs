@@ -181,6 +181,26 @@ fn a_server_that_others_call_theirs_is_left_alone() {
     }
 }
 
+/// beyond.md B2: who has not been listened to for long enough may be anybody's, however long it has been there.
+#[test]
+fn an_old_master_is_told_only_when_its_channel_was_heard_for_long_enough() {
+    let mut bench = group(IdentityGuard::Evidence);
+    bench.elect_me(1);
+    bench.servers.get_mut(REPLICA).expect("there").offset = 11;
+    bench.kill(MASTER);
+    bench.run(2_500);
+    bench.servers.insert(MASTER.to_owned(), master('x', vec![replid('x'), DATA.to_owned()]));
+    bench.dead.remove(MASTER);
+    bench.seen.clear();
+    let is_told = |bench: &Bench| bench.sent_to(MASTER).iter().any(|command| command.starts_with("SLAVEOF"));
+    bench.run(7_000);
+    bench.lose(MASTER, Channel::PubSub);
+    bench.run(7_000);
+    assert!(!is_told(&bench), "Sentinels of others may have been missed");
+    bench.run(6_000);
+    assert!(is_told(&bench));
+}
+
 /// beyond.md B2, E2: what speaks against it is forgotten when whoever said it turns out to be one of ours.
 #[test]
 fn a_new_sentinel_of_ours_that_learns_speaks_against_nobody() {
