@@ -375,7 +375,7 @@ impl Monitor {
     ) -> bool {
         let who = ServerId::Replica(promoted.clone());
         let timed_out = is_due(Some(self.promotion_times_out_at(since)), env.now.mono);
-        let server = self.server(&who).filter(|server| self.may_be_told(server));
+        let server = self.server(&who).filter(|server| self.may_be_promoted(server));
         let link = server.and_then(|server| server.link.command_id()).filter(|_| !timed_out);
         let Some(told_on) = link.filter(|_| self.send_all(&who, transaction(None, env), out)) else {
             return timed_out && self.abort(EventKind::AbortReplicaTimeout, env, out);
@@ -385,6 +385,7 @@ impl Monitor {
         if let Some(addr) = self.server(&who).map(|server| server.addr.clone()) {
             self.note_promoted(&addr);
         }
+        self.note_told_to_be_master(&promoted);
         // EXEC's reply proves nothing; INFO in the same write tells a round trip later whether it is master
         // (failover.md 12.3, S8; 154).
         self.send_info(&who, env.now.mono, out);
@@ -404,8 +405,9 @@ impl Monitor {
             if promoted == key && link.is_some_and(|link| link != *told_on));
         let is_anothers =
             self.failover.state.epoch().is_some_and(|epoch| self.is_handed_over() && self.is_superseded(epoch));
-        let may_be_told = self.server(&who).is_some_and(|server| self.may_be_told(server));
-        if lost && may_be_told && !is_anothers && self.send_all(&who, transaction(None, env), out) {
+        let may_be_promoted = self.server(&who).is_some_and(|server| self.may_be_promoted(server));
+        if lost && may_be_promoted && !is_anothers && self.send_all(&who, transaction(None, env), out) {
+            self.note_told_to_be_master(key);
             self.send_info(&who, env.now.mono, out);
             if let (FailoverState::WaitPromotion { told_on, .. }, Some(link)) = (&mut self.failover.state, link) {
                 *told_on = link;
@@ -413,10 +415,15 @@ impl Monitor {
         }
     }
 
-    /// The chosen replica says that it is master: that goes to disk before anybody is told (failover.md 155).
+    /// The chosen replica says that it is master: that goes to disk before anybody is told (failover.md 155). Unless another
+    /// process has taken its place that may be anybody's: then nobody was promoted, and the next attempt need not wait.
     pub(super) fn promotion_reported(&mut self, env: &Env<'_>, out: &mut Outbox) {
         let rev = self.next_rev();
-        if let FailoverState::WaitPromotion { saving: saving @ None, .. } = &mut self.failover.state {
+        let FailoverState::WaitPromotion { promoted, saving: None, .. } = &self.failover.state else { return };
+        if !self.is_promotion(promoted) {
+            self.failover.pace.release();
+            self.abort(EventKind::AbortReplicaTimeout, env, out);
+        } else if let FailoverState::WaitPromotion { saving, .. } = &mut self.failover.state {
             *saving = Some(rev);
             self.persist(env, out);
         }

@@ -88,6 +88,8 @@ pub struct Suspicion {
     is_cleared: bool,
     /// It is not one of ours, and why.
     foreign: Option<Reason>,
+    /// We have told it to be master.
+    is_promoted: bool,
     /// A hello of a stranger on its channel.
     heard: Option<Heard>,
 }
@@ -276,6 +278,21 @@ impl Monitor {
         }
     }
 
+    /// We have told a replica to be master.
+    pub(super) fn note_told_to_be_master(&mut self, key: &ReplicaKey) {
+        if let Some(replica) = self.replicas.get_mut(key) {
+            replica.server.suspicion.is_promoted = true;
+        }
+    }
+
+    /// Whether a replica that says that it is master is the one that we have told so. Another process with an unknown history
+    /// may be anybody's.
+    pub(super) fn is_promotion(&self, key: &ReplicaKey) -> bool {
+        let server = self.replicas.get(key).map(|replica| &replica.server);
+        !self.guards()
+            || server.is_some_and(|server| server.suspicion.is_promoted || self.has_our_history(&server.papers))
+    }
+
     /// A server has said who it is: it is remembered as a member, or looked at for what speaks against it.
     pub(super) fn note_identity(&mut self, who: &ServerId, env: &Env<'_>, out: &mut Outbox) {
         let Some(server) = self.server_mut(who) else { return };
@@ -348,10 +365,8 @@ impl Monitor {
     fn evidence(&self, replica: &Replica, env: &Env<'_>) -> Option<Reason> {
         let server = &replica.server;
         let papers = &server.papers;
-        let is_promoted = self.promoted().and_then(|key| self.replicas.get(key)).is_some_and(|it| {
-            // Its data is ours from before the promotion.
-            it.server.addr == server.addr && papers.role == Some(Role::Master)
-        });
+        // Its data is ours from before the promotion.
+        let is_promoted = server.suspicion.is_promoted && papers.role == Some(Role::Master);
         if !self.guards() || self.is_adopted(server) || is_promoted || self.is_obedient(replica) {
             return None;
         }

@@ -201,6 +201,33 @@ fn an_old_master_is_told_only_when_its_channel_was_heard_for_long_enough() {
     assert!(is_told(&bench));
 }
 
+/// beyond.md B2: whoever answers in its place has not been promoted.
+#[test]
+fn a_promotion_is_not_completed_by_somebody_else() {
+    let data = DATA.to_owned();
+    let answers = [
+        ("the same process", master('r', vec![replid('b'), data.clone()]), 6380),
+        ("restarted from RDB", master('x', vec![replid('b'), replid2('a'), data.clone()]), 6380),
+        ("anybody", master('x', vec![replid('x'), data]), 6381),
+    ];
+    for (what, server, wanted) in answers {
+        let mut bench = group(IdentityGuard::Evidence);
+        bench.elect_me(1);
+        let chosen = bench.servers.get_mut(REPLICA).expect("there");
+        (chosen.offset, chosen.obeys) = (11, false);
+        bench.kill(MASTER);
+        bench.run(1_500);
+        assert!(bench.sent_to(REPLICA).contains(&"SLAVEOF NO ONE".to_owned()), "{what}");
+        bench.kill(REPLICA);
+        bench.servers.insert(REPLICA.to_owned(), server);
+        bench.dead.remove(REPLICA);
+        bench.run(1_500);
+        bench.elect_me(2);
+        bench.run(3_000);
+        assert_eq!(bench.monitor.record().addr.port, wanted, "{what}");
+    }
+}
+
 /// beyond.md B2, E2: what speaks against it is forgotten when whoever said it turns out to be one of ours.
 #[test]
 fn a_new_sentinel_of_ours_that_learns_speaks_against_nobody() {
