@@ -98,6 +98,9 @@ pub struct Suspicion {
 struct Heard {
     /// On which connection: another process has another one.
     link: LinkId,
+    /// That was opened later than the one on which it says who it is, so that both lead to the same process. One that was
+    /// there before may lead to the process before: what is heard there counts only while it lasts.
+    is_its_own: bool,
     at: Millis,
     from: RunId,
     reason: Reason,
@@ -382,8 +385,11 @@ impl Monitor {
 
     /// E2: what a Sentinel that is none of ours says there.
     fn stranger_at<'a>(&'a self, server: &'a Server) -> Option<&'a Reason> {
-        let heard = server.suspicion.heard.as_ref().filter(|heard| !self.identity.kin.contains(&heard.from));
-        heard.map(|heard| &heard.reason)
+        let pubsub = server.link.pubsub.map(|pubsub| pubsub.id);
+        let counts = |heard: &&Heard| {
+            !self.identity.kin.contains(&heard.from) && (heard.is_its_own || pubsub == Some(heard.link))
+        };
+        server.suspicion.heard.as_ref().filter(counts).map(|heard| &heard.reason)
     }
 
     /// E1

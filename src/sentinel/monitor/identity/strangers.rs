@@ -32,10 +32,14 @@ impl Monitor {
         }
         let reason = Reason::Hello(hello.master.clone(), hello.master_host.clone(), hello.master_port);
         for replica in self.replicas.values_mut().filter(|replica| replica.server.has_link(link)) {
-            let suspicion = &mut replica.server.suspicion;
+            let Server { link: connections, suspicion, .. } = &mut replica.server;
             if suspicion.heard.as_ref().is_none_or(|heard| heard.link != link) {
-                suspicion.heard =
-                    Some(Heard { link, at: env.now.mono, from: hello.id.clone(), reason: reason.clone() });
+                let is_its_own = connections
+                    .pubsub
+                    .zip(connections.command)
+                    .is_some_and(|(pubsub, command)| pubsub.since >= command.since);
+                let (at, from, reason) = (env.now.mono, hello.id.clone(), reason.clone());
+                suspicion.heard = Some(Heard { link, is_its_own, at, from, reason });
                 // Whatever is there may be another process than the one that we know.
                 replica.server.info_wanted_at = Some(env.now.mono);
             }

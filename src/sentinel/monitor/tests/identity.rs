@@ -181,6 +181,27 @@ fn a_server_that_others_call_theirs_is_left_alone() {
     }
 }
 
+/// beyond.md B2, E2: a subscription that is older than the connection on which a server says who it is may lead to the one
+/// that was there before.
+#[test]
+fn what_is_heard_on_an_older_subscription_counts_only_while_it_lasts() {
+    let mut bench = group(IdentityGuard::Evidence);
+    bench.run(1_000);
+    bench.servers.insert(REPLICA.to_owned(), master('x', vec![replid('x')]));
+    bench.lose(REPLICA, Channel::Command);
+    bench.run(2_000);
+    hears(&mut bench, REPLICA, "theirs", 7001);
+    bench.run(1_000);
+    assert_eq!(flags(&bench, 6380), "slave,foreign");
+    bench.lose(REPLICA, Channel::PubSub);
+    bench.run(2_000);
+    assert_eq!(flags(&bench, 6380), "slave");
+    hears(&mut bench, REPLICA, "theirs", 7001);
+    bench.lose(REPLICA, Channel::PubSub);
+    bench.run(2_000);
+    assert_eq!(flags(&bench, 6380), "slave,foreign", "it is there that it was heard now");
+}
+
 /// beyond.md B2: who has not been listened to for long enough may be anybody's, however long it has been there.
 #[test]
 fn an_old_master_is_told_only_when_its_channel_was_heard_for_long_enough() {
