@@ -270,14 +270,19 @@ impl Monitor {
             || was_listened_to(server, env)
     }
 
-    /// A replica is told to be master, here or, as we hear, by somebody else: it comes back as one.
+    /// A replica is told to be master, here or, as we hear, by somebody else: it comes back as one, also if its name means
+    /// another address for a while.
     pub(super) fn note_promoted(&mut self, addr: &Addr) {
-        if let Some(member) = self.identity.members.get_mut(&key_of(addr)) {
-            self.identity.changed |= member.role != Role::Master;
-            (member.role, member.was_master) = (Role::Master, true);
-        }
+        let mut run_ids = Vec::new();
         for replica in self.replicas.values_mut().filter(|replica| replica.server.addr.same_as(addr)) {
             replica.server.suspicion.foreign = None;
+            run_ids.extend(replica.server.papers.run_id.clone());
+        }
+        let key = key_of(addr);
+        let members = self.identity.members.iter_mut();
+        for (_, member) in members.filter(|(at, member)| **at == key || run_ids.contains(&member.run_id)) {
+            self.identity.changed |= member.role != Role::Master;
+            (member.role, member.was_master) = (Role::Master, true);
         }
     }
 
@@ -331,18 +336,23 @@ impl Monitor {
 
     fn note_replica_identity(&mut self, key: &ReplicaKey, env: &Env<'_>, out: &mut Outbox) {
         let Some(replica) = self.replicas.get(key) else { return };
-        let server = &replica.server;
-        let addr = server.addr.clone();
-        if self.is_obedient(replica) {
-            if let Some(run_id) = &server.papers.run_id {
-                env.groups.note_member(&self.spec.name, &addr, run_id, env.now.mono);
-                self.identity.remember(&addr, run_id, Role::Replica);
+        let Server { addr, papers, .. } = &replica.server;
+        let (is_obedient, is_master) = (self.is_obedient(replica), papers.role == Some(Role::Master));
+        match &papers.run_id {
+            Some(run_id) if is_obedient => {
+                env.groups.note_member(&self.spec.name, addr, run_id, env.now.mono);
+                self.identity.remember(addr, run_id, Role::Replica);
             }
-        } else {
-            env.groups.forget_member(&self.spec.name, &addr);
+            // Somebody has promoted it, perhaps in vain: it comes back as a master, with a history that nobody knows.
+            Some(run_id) if is_master && self.has_our_history(papers) => {
+                env.groups.forget_member(&self.spec.name, addr);
+                self.identity.remember(addr, run_id, Role::Master);
+            }
+            _ if is_obedient => {}
+            _ => env.groups.forget_member(&self.spec.name, addr),
         }
         let found = self.evidence(replica, env);
-        let is_news = found.is_some() && !server.is_foreign();
+        let is_news = found.is_some() && !replica.server.is_foreign();
         if let Some(replica) = self.replicas.get_mut(key) {
             self.dirty |= replica.server.is_foreign() != found.is_some();
             replica.server.suspicion.foreign.clone_from(&found);

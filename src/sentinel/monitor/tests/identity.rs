@@ -222,6 +222,29 @@ fn an_old_master_is_told_only_when_its_channel_was_heard_for_long_enough() {
     assert!(is_told(&bench));
 }
 
+/// beyond.md B2, E4: who has been promoted comes back as a master, whoever did it.
+#[test]
+fn a_replica_that_was_promoted_in_vain_is_no_stranger_when_it_comes_back() {
+    let stranger = || master('x', vec![replid('x'), DATA.to_owned()]);
+    // It was seen in passing ...
+    let mut bench = group(IdentityGuard::Evidence);
+    let server = bench.servers.get_mut(REPLICA).expect("there");
+    (server.role, server.more) = (Role::Master, vec![replid('b'), replid2('a'), DATA.to_owned()]);
+    bench.run(11_000);
+    assert_eq!(reused(&mut bench, REPLICA, stranger()), (Vec::new(), true));
+    // ... or heard of while its name meant another address.
+    let mut bench = group(IdentityGuard::Evidence);
+    let replicas = bench.monitor.replicas.values_mut();
+    let server = replicas.map(|replica| &mut replica.server).find(|server| server.addr.port == 6380).expect("known");
+    let right = server.addr.ip.replace("203.0.113.1".parse().expect("an address"));
+    let wrong = server.addr.clone();
+    bench.monitor.note_promoted(&wrong);
+    let replicas = bench.monitor.replicas.values_mut();
+    let server = replicas.map(|replica| &mut replica.server).find(|server| server.addr == wrong).expect("known");
+    server.addr.ip = right;
+    assert_eq!(reused(&mut bench, REPLICA, stranger()), (Vec::new(), true));
+}
+
 /// beyond.md B2: whoever answers in its place has not been promoted.
 #[test]
 fn a_promotion_is_not_completed_by_somebody_else() {
