@@ -12,7 +12,7 @@ use crate::disk::Health;
 use crate::dns::Dns;
 use crate::net::Host;
 use crate::node::{Happening, node_ip};
-use crate::redis_model::{Process, Script, Server};
+use crate::redis_model::{Process, Script, Server, command_names};
 use crate::swarm::Names;
 use crate::world::{Event, World};
 
@@ -305,8 +305,9 @@ impl World {
         self.nodes[node].happen(&mut self.sh, Happening::Published(payload));
     }
 
-    /// Only replicas: the replicas of a master connect to whatever is at its address, whoever watches them. And only when
-    /// all Sentinels agree, so that no promotion is on its way.
+    /// Only replicas: the replicas of a master connect to whatever is at its address, whoever watches them. So does who is
+    /// told to replicate from there, however long ago that was sent: nobody can take it back. And only when all Sentinels
+    /// agree, so that no promotion is on its way.
     fn strike_reuse(&mut self) {
         let count = self.servers.len();
         let rng = self.sh.rng.fault(Fault::Reuse);
@@ -317,7 +318,9 @@ impl World {
         let views = self.nodes.iter().filter_map(|node| node.view(group));
         let is_replica = views.clone().all(|view| view.failover_state.is_none() && !is_master(view));
         let epoch = views.map(|view| view.config_epoch.0).max().unwrap_or(0);
-        let chained = self.servers.iter().any(|other| other.may_follow(&self.servers[server]));
+        let named = &self.servers[server];
+        let chained = self.servers.iter().any(|other| other.may_follow(named))
+            || self.sh.under_way().any(|command| command_names(command, named));
         let is_ours = self.servers[server].stranger.is_none();
         if is_ours && is_replica && !chained && self.nodes.iter().all(crate::node::Node::is_running) {
             self.reuse_address(server, epoch * newer + newer, length);

@@ -37,6 +37,16 @@ pub enum Ask {
     Fin,
 }
 
+impl Ask {
+    /// The command, if it is one.
+    pub fn command(&self) -> Option<&Command> {
+        match self {
+            Ask::Command(_, command) => Some(command),
+            Ask::Syn | Ask::Fin => None,
+        }
+    }
+}
+
 /// What travels to the connecting side.
 #[derive(Clone, Debug)]
 pub enum Tell {
@@ -115,6 +125,15 @@ impl Net {
     /// Whether both ways are open.
     pub fn connects(&self, one: Host, other: Host) -> bool {
         self.passes(one, other) && self.passes(other, one)
+    }
+
+    /// Commands that wait for a connection or for a way to open, or for EXEC.
+    pub fn waiting(&self) -> impl Iterator<Item = &Command> {
+        self.live.iter().flat_map(|id| {
+            let Conn { waiting, held_asks, multi, .. } = &self.conns[*id];
+            let held = held_asks.iter().filter_map(Ask::command);
+            waiting.iter().map(|(_, command)| command).chain(held).chain(multi.iter().flatten())
+        })
     }
 
     /// Number of hosts.

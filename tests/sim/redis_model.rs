@@ -17,7 +17,7 @@ use crate::net::{ConnId, Host, Tell};
 use crate::world::{Event, Shared};
 
 pub use replication::replicate;
-pub use stranger::{Stranger, is_of_a_stranger};
+pub use stranger::{Stranger, command_names, is_of_a_stranger};
 
 /// What commands get while a script runs.
 const BUSY: &[u8] = b"BUSY a script runs here; end it with SCRIPT KILL.";

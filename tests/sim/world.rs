@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use sentineld::sentinel::NodeSettings;
+use sentineld::sentinel::command::Command;
 use sentineld::sentinel::id::RunId;
 
 use crate::canary::Canary;
@@ -211,6 +212,15 @@ impl Shared {
         if from < self.sentinels && to < self.sentinels {
             self.see(&Observation::Way { from, to, open });
         }
+    }
+
+    /// Commands that are on their way to where they will be carried out.
+    pub fn under_way(&self) -> impl Iterator<Item = &Command> {
+        let travelling = self.heap.iter().filter_map(|Reverse(scheduled)| match &scheduled.event {
+            Event::Ask(_, ask) => ask.command(),
+            _ => None,
+        });
+        travelling.chain(self.net.waiting())
     }
 
     /// Ends the run.

@@ -1,5 +1,7 @@
 //! Somebody else's server at the address of one of ours, and the Sentinel that watches it (beyond.md B2).
 
+use sentineld::sentinel::command::Command;
+
 use super::{Point, ROUND_US, Server};
 use crate::checker::Observation;
 use crate::dns::true_ip;
@@ -13,6 +15,14 @@ const STRANGERS: &str = "00000000000000000000";
 /// Whether this is the id of such a Sentinel.
 pub fn is_of_a_stranger(id: &str) -> bool {
     id.starts_with(STRANGERS)
+}
+
+/// Whether it makes a server replicate from this one.
+pub fn command_names(command: &Command, server: &Server) -> bool {
+    match command {
+        Command::Replicaof { host, port } | Command::Failover { host, port, .. } => server.is_at(host, *port),
+        _ => false,
+    }
 }
 
 /// Somebody else's server, and the Sentinel that watches it.
@@ -57,11 +67,15 @@ impl Server {
         self.deliver_hello(sh, &format!("10.0.9.1,26379,{id},{epoch},{name},{ip},6379,{epoch}"));
     }
 
-    /// Whether it replicates from the other one, or would after a restart.
+    /// Whether it replicates from the other one, or would after a restart, or when it goes on.
     pub fn may_follow(&self, other: &Server) -> bool {
         let saved = self.saved_upstream.as_ref();
         let later = self.stranger.as_ref().and_then(|stranger| stranger.upstream.as_ref());
-        self.follows(other) || saved.into_iter().chain(later).any(|(host, port)| other.is_at(host, *port))
+        let mut waiting = self.inbox.iter().chain(&self.blocked).map(|(.., command)| command);
+        self.follows(other)
+            || self.handover.as_ref().is_some_and(|handover| other.is_at(&handover.host, handover.port))
+            || saved.into_iter().chain(later).any(|(host, port)| other.is_at(host, *port))
+            || waiting.any(|command| command_names(command, other))
     }
 
     /// Whoever is told to replicate loses its data.
