@@ -30,7 +30,7 @@ impl World {
         }
         self.sh.trace.note(self.sh.now, || "all faults end".to_owned());
         self.run_for(2_000 * MS)?;
-        self.forget_strangers();
+        self.forget_strangers()?;
         self.resolve_collisions()?;
         self.demand_agreement("agreement")?;
         self.restart_the_deaf()?;
@@ -50,17 +50,28 @@ impl World {
     }
 
     /// Somebody else's Sentinel whose hello was heard over a connection that led to two processes may have been taken for
-    /// a peer. An operator sees one that is not his, and has it forgotten.
-    fn forget_strangers(&mut self) {
-        let is_ours = |id: &str| self.sh.checkers.facts.node_of(id).is_some();
-        let seats = (0..self.nodes.len()).flat_map(|node| (0..self.swarm.groups.len()).map(move |group| (node, group)));
-        let polluted = seats.filter(|(node, group)| {
-            let view = self.nodes[*node].view(*group);
-            view.is_some_and(|view| view.sentinels.iter().any(|peer| !is_ours(&peer.instance.name)))
-        });
-        for (node, group) in polluted.collect::<Vec<_>>() {
-            self.administer(node, group, AdminRequest::Reset);
+    /// a peer. An operator sees one that is not his, and has it forgotten, as soon as no failover is under way there.
+    fn forget_strangers(&mut self) -> Result<(), Violation> {
+        const TRIES: usize = 30;
+        for _ in 0..TRIES {
+            let is_ours = |id: &str| self.sh.checkers.facts.node_of(id).is_some();
+            let groups = 0..self.swarm.groups.len();
+            let seats = (0..self.nodes.len()).flat_map(|node| groups.clone().map(move |group| (node, group)));
+            let polluted = seats.filter_map(|(node, group)| {
+                let view = self.nodes[node].view(group)?;
+                let is_polluted = view.sentinels.iter().any(|peer| !is_ours(&peer.instance.name));
+                is_polluted.then_some((node, group, view.failover_state.is_none()))
+            });
+            let polluted: Vec<_> = polluted.collect();
+            if polluted.is_empty() {
+                break;
+            }
+            for (node, group, _) in polluted.into_iter().filter(|(.., is_idle)| *is_idle) {
+                self.administer(node, group, AdminRequest::Reset);
+            }
+            self.run_for(1_000 * MS)?;
         }
+        Ok(())
     }
 
     /// A failover that an operator forces asks nobody, so its epoch may be another one's, too; and a stock leader may take a
@@ -163,7 +174,7 @@ impl World {
     fn has_a_candidate(&self, group: usize) -> bool {
         let members = self.servers.iter().filter(|server| server.group == group && server.upstream.is_some());
         let candidates: Vec<&str> = members.filter(|server| server.priority > 0).map(|server| &*server.ip).collect();
-        if !self.swarm.operated {
+        if !self.swarm.operated && !self.is_reset {
             return !candidates.is_empty();
         }
         let is_candidate = |host: &str| candidates.contains(&&*true_ip(host));
@@ -177,7 +188,7 @@ impl World {
     fn is_known(&self, group: usize, ip: &str) -> bool {
         let views = self.nodes.iter().filter_map(|node| node.view(group));
         let mut replicas = views.flat_map(|view| &view.replicas);
-        !self.swarm.operated || replicas.any(|replica| true_ip(&replica.instance.host) == *ip)
+        !(self.swarm.operated || self.is_reset) || replicas.any(|replica| true_ip(&replica.instance.host) == *ip)
     }
 
     /// What keeps this world from being whole, if anything does.

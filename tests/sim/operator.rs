@@ -41,6 +41,7 @@ impl World {
     /// An operator's request to one monitor.
     pub fn administer(&mut self, node: Host, group: usize, request: AdminRequest) {
         self.sh.trace.note(self.sh.now, || format!("operator asks n{node} for {request:?} of m{group}"));
+        self.is_reset |= matches!(request, AdminRequest::Reset);
         self.nodes[node].happen(&mut self.sh, Happening::Administer(group, request));
     }
 

@@ -265,6 +265,8 @@ pub struct World {
     pub swarm: Swarm,
     /// Sentinels that will never start again.
     pub lost: BTreeSet<Host>,
+    /// Operators had Sentinels forget what they knew of a master.
+    pub is_reset: bool,
     /// Partitions under way.
     pub partitions: BTreeMap<u64, Vec<(Host, Host)>>,
     /// How often conditions on the world are looked at, microseconds; 0 is after every event.
@@ -331,6 +333,7 @@ impl World {
             servers,
             swarm,
             lost: BTreeSet::new(),
+            is_reset: false,
             partitions: BTreeMap::new(),
             look_us: LOOK_US,
             losses: Vec::new(),
