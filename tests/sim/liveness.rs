@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use rand::RngExt;
+use sentineld::sentinel::addr::Addr;
 use sentineld::sentinel::id::Epoch;
 use sentineld::sentinel::io::{AdminRequest, FailoverOrder};
 use sentineld::sentinel::monitor::view::MasterView;
@@ -31,6 +32,7 @@ impl World {
         self.sh.trace.note(self.sh.now, || "all faults end".to_owned());
         self.run_for(2_000 * MS)?;
         self.forget_strangers()?;
+        self.vouch_for_members()?;
         self.resolve_collisions()?;
         self.demand_agreement("agreement")?;
         self.restart_the_deaf()?;
@@ -55,9 +57,7 @@ impl World {
         const TRIES: usize = 30;
         for _ in 0..TRIES {
             let is_ours = |id: &str| self.sh.checkers.facts.node_of(id).is_some();
-            let groups = 0..self.swarm.groups.len();
-            let seats = (0..self.nodes.len()).flat_map(|node| groups.clone().map(move |group| (node, group)));
-            let polluted = seats.filter_map(|(node, group)| {
+            let polluted = self.seats().into_iter().filter_map(|(node, group)| {
                 let view = self.nodes[node].view(group)?;
                 let is_polluted = view.sentinels.iter().any(|peer| !is_ours(&peer.instance.name));
                 is_polluted.then_some((node, group, view.failover_state.is_none()))
@@ -72,6 +72,38 @@ impl World {
             self.run_for(1_000 * MS)?;
         }
         Ok(())
+    }
+
+    /// Whoever was told to forget its replicas, and lost what it remembered of them with its process, may take one for
+    /// somebody else's. An operator who sees that adopts it.
+    fn vouch_for_members(&mut self) -> Result<(), Violation> {
+        const TRIES: usize = 3;
+        if !self.swarm.operated && !self.is_reset {
+            return Ok(());
+        }
+        for _ in 0..TRIES {
+            self.run_for(5_000 * MS)?;
+            for (node, group) in self.seats() {
+                for addr in self.wronged(node, group) {
+                    self.administer(node, group, AdminRequest::Adopt(addr));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Members of a group that one of its Sentinels takes for somebody else's.
+    fn wronged(&self, node: usize, group: usize) -> Vec<Addr> {
+        let replicas = self.nodes[node].view(group).into_iter().flat_map(|view| &view.replicas);
+        let foreign = replicas.map(|replica| &replica.instance).filter(|instance| instance.flags.ends_with("foreign"));
+        let servers = foreign.filter_map(|instance| Some(&self.servers[self.server_at(&instance.host, instance.port)?]));
+        servers.filter(|server| server.group == group).map(|server| Addr::new(&server.ip, server.port)).collect()
+    }
+
+    /// Every Sentinel with every group.
+    fn seats(&self) -> Vec<(usize, usize)> {
+        let groups = 0..self.swarm.groups.len();
+        (0..self.nodes.len()).flat_map(|node| groups.clone().map(move |group| (node, group))).collect()
     }
 
     /// A failover that an operator forces asks nobody, so its epoch may be another one's, too; and a stock leader may take a

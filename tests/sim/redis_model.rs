@@ -214,7 +214,8 @@ impl Server {
         let longest = if sh.rng.servers.random_bool(0.1) { 10_000_000 } else { 800_000 };
         self.loading_until = sh.now + sh.rng.servers.random_range(0..longest);
         self.boot(sh);
-        if self.persistence == Persistence::None {
+        // A stranger without keys would have nothing to lose.
+        if self.persistence == Persistence::None && self.stranger.is_none() {
             self.has_keys = false;
             self.loading_until = sh.now;
         }

@@ -113,10 +113,13 @@ impl Monitor {
             upstream.is_some_and(|(host, port)| Addr::new(host, *port).same_as(master))
                 && server.info_at.is_some_and(|at| at > since)
         };
-        let replicas = self.replicas.values().filter(|replica| replica.link_up).map(|replica| &replica.server);
+        let mut replicas = self.replicas.values().filter(|replica| replica.link_up).map(|replica| &replica.server);
         // What begins to follow it at one of our addresses may be one of its own.
         let is_ours = |server: &Server| self.is_same_member(server) || self.has_our_history(&server.papers);
-        std::iter::once(&self.master).chain(replicas).any(|server| follows(server) && is_ours(server))
+        // Whoever has heard neither its master nor a peer since it was told of them can compare it with nothing.
+        let is_taken_for_ours = self.history.is_empty() && self.identity.kin.is_empty();
+        follows(&self.master) && (is_taken_for_ours || is_ours(&self.master))
+            || replicas.any(|server| follows(server) && is_ours(server))
     }
 
     /// Whether a hello that brings no newer configuration is of another group with the same name: whoever sends it would

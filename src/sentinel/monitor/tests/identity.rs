@@ -389,6 +389,15 @@ fn a_newer_configuration_of_ours_is_followed() {
     let mut bench = Bench::with(|record, _| record.addr = Addr::new("127.0.0.1", 6999));
     bench.hello(STRANGER, 26390, 1, 6390, 1);
     assert_eq!(bench.monitor.record().addr.port, 6390);
+    // Whoever comes back with a file that names its master and a replica, and no peer, believes its master.
+    let mut bench = Bench::with(|record, _| record.replicas = vec![Addr::new("127.0.0.1", 6380)]);
+    let server = bench.servers.get_mut(MASTER).expect("there");
+    (server.role, server.master_port) = (Role::Replica, 6390);
+    bench.hello(PEER_A, 26380, 1, 6390, 1);
+    assert_eq!(bench.monitor.record().addr.port, 6379, "it has said nothing yet");
+    bench.run(1_500);
+    bench.hello(PEER_A, 26380, 1, 6390, 1);
+    assert_eq!(bench.monitor.record().addr.port, 6390);
     // After RESET nobody is known.
     let mut bench = group(IdentityGuard::Evidence);
     bench.kill(MASTER);
