@@ -13,7 +13,7 @@ use sentineld::sentinel::monitor::record::MasterRecord;
 use sentineld::sentinel::node::Routed;
 use sentineld::sentinel::peer::LinkHealth;
 use sentineld::sentinel::peer::PeerInput;
-use sentineld::sentinel::policy::{CoordinatedPath, IdentityGuard, StaleReplicaPromotion};
+use sentineld::sentinel::policy::{CoordinatedPath, FastDemote, IdentityGuard, RebornMaster, StaleReplicaPromotion};
 use sentineld::sentinel::time::Millis;
 
 use crate::checker::Weakness;
@@ -55,6 +55,8 @@ pub const HUNTS: &[(Canary, &str)] = &[
     (Canary::LateObserver, "liveness"),
     (Canary::Unguarded, "B2"),
     (Canary::StrangersBelieved, "B2"),
+    (Canary::RebirthOverlooked, "B3"),
+    (Canary::ReturnAwaited, "B8"),
     (Canary::StockTally, "I7"),
     (Canary::StockUnsaved, "I5"),
     (Canary::StockUnsaved, "I2"),
@@ -128,6 +130,10 @@ pub enum Canary {
     Unguarded,
     /// Keys are taken for none, and hellos are not heard, so that nothing speaks against a stranger.
     StrangersBelieved,
+    /// A master that comes back with nothing is any other (beyond.md B3).
+    RebirthOverlooked,
+    /// A master that comes back is left alone for 8 s (beyond.md B8).
+    ReturnAwaited,
     /// R3: stock counts votes of whatever epoch is current.
     StockTally,
     /// R9: stock votes although the save failed.
@@ -180,6 +186,13 @@ impl Canary {
                 }
             }
             Canary::LateObserver => swarm.policies.defaults.stale_replica_promotion = StaleReplicaPromotion::Never,
+            Canary::RebirthOverlooked | Canary::ReturnAwaited => {
+                (swarm.stock, swarm.latency_us, swarm.jitter_us, swarm.down_after_ms) = (0, 500, 300, 3_000);
+                match self {
+                    Canary::RebirthOverlooked => swarm.policies.defaults.reborn_master = RebornMaster::Stock,
+                    _ => swarm.policies.defaults.fast_demote = FastDemote::Stock,
+                }
+            }
             Canary::PriorityIgnored => {
                 swarm.groups = vec![3];
                 swarm.never_promoted = 0.7;

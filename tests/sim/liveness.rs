@@ -46,9 +46,15 @@ impl World {
                 return Ok(());
             }
             self.kill_for_good(master)?;
-            self.demand_agreement("failover")?;
+            return self.demand_agreement("failover");
         }
-        Ok(())
+        match self.named_master(group) {
+            Some(master) if self.promises_times() && self.has_a_candidate(group) => match self.sh.rng.fixed(0) % 2 {
+                0 => self.be_reborn_empty(group, master),
+                _ => self.be_back(group, master),
+            },
+            _ => Ok(()),
+        }
     }
 
     /// Somebody else's Sentinel whose hello was heard over a connection that led to two processes may have been taken for
@@ -96,7 +102,8 @@ impl World {
     fn wronged(&self, node: usize, group: usize) -> Vec<Addr> {
         let replicas = self.nodes[node].view(group).into_iter().flat_map(|view| &view.replicas);
         let foreign = replicas.map(|replica| &replica.instance).filter(|instance| instance.flags.ends_with("foreign"));
-        let servers = foreign.filter_map(|instance| Some(&self.servers[self.server_at(&instance.host, instance.port)?]));
+        let servers =
+            foreign.filter_map(|instance| Some(&self.servers[self.server_at(&instance.host, instance.port)?]));
         servers.filter(|server| server.group == group).map(|server| Addr::new(&server.ip, server.port)).collect()
     }
 
@@ -197,7 +204,7 @@ impl World {
     }
 
     /// Whether nobody here elects as stock does.
-    fn elects_fast(&self) -> bool {
+    pub fn elects_fast(&self) -> bool {
         self.swarm.stock == 0 && self.swarm.policies.defaults.election == Election::Fast
     }
 

@@ -7,6 +7,7 @@
 
 #![expect(unreachable_pub, reason = "modules of one test share freely")]
 
+mod calm;
 mod canary;
 mod checker;
 mod disk;
@@ -149,6 +150,8 @@ impl Total {
             switches,
             forced,
             coordinated,
+            rebirths,
+            returns,
             tilts,
             faults,
             weaknesses,
@@ -162,6 +165,8 @@ impl Total {
         self.stats.switches += switches;
         self.stats.forced += forced;
         self.stats.coordinated += coordinated;
+        self.stats.rebirths += rebirths;
+        self.stats.returns += returns;
         self.stats.tilts += tilts;
         self.stats.simulated_us += simulated_us;
         self.stats.convergence_us = self.stats.convergence_us.max(convergence_us);
@@ -206,7 +211,7 @@ fn seeds_hold_every_invariant() {
     let stats = &total.stats;
     say(&format!(
         "sim: {} seeds, {:.0} simulated s in {wall:.1} s ({:.0} per s), {} inputs, {} elections, {} failovers, {} switches, \
-         {} forced, {} coordinated, {} TILT; slowest agreement {:.1} s",
+         {} forced, {} coordinated, {} reborn empty, {} back, {} TILT; slowest agreement {:.1} s",
         total.seeds,
         stats.simulated_us as f64 / 1e6,
         stats.simulated_us as f64 / 1e6 / wall,
@@ -216,6 +221,8 @@ fn seeds_hold_every_invariant() {
         stats.switches,
         stats.forced,
         stats.coordinated,
+        stats.rebirths,
+        stats.returns,
         stats.tilts,
         stats.convergence_us as f64 / 1e6,
     ));

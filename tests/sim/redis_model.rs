@@ -92,6 +92,8 @@ pub struct Upstream {
     synced_at: Option<u64>,
     /// When the master was last heard.
     heard_at: u64,
+    /// The master's process that the link leads to.
+    process: u64,
 }
 
 /// How long it takes clients to find a server that was restarted.
@@ -150,6 +152,8 @@ pub struct Server {
     loading_until: u64,
     script: Option<Script>,
     run_id: String,
+    /// How many processes there were.
+    processes: u64,
     replicas: Vec<usize>,
     clients: BTreeSet<ConnId>,
     subscribers: BTreeSet<ConnId>,
@@ -182,6 +186,7 @@ impl Server {
             loading_until: 0,
             script: None,
             run_id: String::new(),
+            processes: 0,
             replicas: Vec::new(),
             clients: BTreeSet::new(),
             subscribers: BTreeSet::new(),
@@ -194,6 +199,7 @@ impl Server {
         let rng = &mut sh.rng.servers;
         let (high, middle, low): (u64, u64, u32) = (rng.random(), rng.random(), rng.random());
         self.run_id = format!("{high:016x}{middle:016x}{low:08x}");
+        self.processes += 1;
     }
 
     /// Whether it is configured to replicate from the other one.
@@ -515,7 +521,7 @@ pub fn server_ip(number: usize) -> String {
 }
 
 fn follow(host: String, port: u16, now: u64) -> Upstream {
-    Upstream { host, port, up: false, down_since: None, synced_at: None, heard_at: now }
+    Upstream { host, port, up: false, down_since: None, synced_at: None, heard_at: now, process: 0 }
 }
 
 fn ok() -> Reply {

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::sync::Arc;
 
 use sentineld::sentinel::NodeSettings;
@@ -119,6 +120,10 @@ pub struct Stats {
     pub forced: u64,
     /// Of these, coordinated ones that were announced.
     pub coordinated: u64,
+    /// Masters that were reborn empty when nothing else went wrong.
+    pub rebirths: u64,
+    /// Masters that came back when nothing else went wrong.
+    pub returns: u64,
     /// `+tilt`
     pub tilts: u64,
     /// Faults by class.
@@ -163,6 +168,8 @@ pub struct Shared {
     pub views_are_compared: bool,
     /// Addresses at which somebody else's servers are.
     pub strangers: BTreeSet<String>,
+    /// How long a replica takes to synchronise, microseconds.
+    pub sync_us: Range<u64>,
     /// Hellos that were sent, to be replayed: a few, old ones preferred.
     pub old_hellos: Vec<String>,
     /// Servers that have become masters, and what they had then.
@@ -300,6 +307,7 @@ impl World {
             tick_late_us: swarm.tick_late_us,
             views_are_compared: swarm.seed % 16 == 8,
             strangers: BTreeSet::new(),
+            sync_us: 100_000..1_500_000,
             old_hellos: Vec::new(),
             promotions: Vec::new(),
             last_replid: 1_000,

@@ -78,8 +78,8 @@ fn round(servers: &mut [Server], replica: usize, master: usize, mut upstream: Up
         upstream.heard_at = sh.now;
     }
     if upstream.up {
-        let refused = connected && !alive;
-        if refused || sh.now - upstream.heard_at > REPL_TIMEOUT_US {
+        let is_broken = connected && (!alive || upstream.process != servers[master].processes);
+        if is_broken || sh.now - upstream.heard_at > REPL_TIMEOUT_US {
             upstream.up = false;
             upstream.down_since = Some(sh.now);
             upstream.synced_at = None;
@@ -87,9 +87,10 @@ fn round(servers: &mut [Server], replica: usize, master: usize, mut upstream: Up
             catch_up(servers, replica, master);
         }
     } else if answers && chained {
-        let ready = *upstream.synced_at.get_or_insert_with(|| sh.now + sh.rng.servers.random_range(100_000..1_500_000));
+        let delay = sh.sync_us.clone();
+        let ready = *upstream.synced_at.get_or_insert_with(|| sh.now + sh.rng.servers.random_range(delay));
         if sh.now >= ready {
-            upstream.up = true;
+            (upstream.up, upstream.process) = (true, servers[master].processes);
             catch_up(servers, replica, master);
         }
     } else {
