@@ -259,10 +259,7 @@ impl Monitor {
     }
 
     fn note_replication(&mut self, who: &ServerId, report: &InfoReport, now: Millis) {
-        let ServerId::Replica(key) = who else {
-            self.upstream = report.master_host.clone().zip(report.master_port);
-            return;
-        };
+        let ServerId::Replica(key) = who else { return };
         let Some(replica) = self.replicas.get_mut(key) else { return };
         replica.link_down = report.link_down;
         let host_changed = report
@@ -386,7 +383,7 @@ impl Monitor {
     /// The replica that our master says it follows, if that one says it is a master: it was promoted by somebody who has
     /// not told us, and perhaps never will. Another choice would cost what it has been given since (beyond.md B4).
     pub(super) fn heir(&self) -> Option<&ReplicaKey> {
-        let (host, port) = self.upstream.as_ref().filter(|_| self.master.role == Role::Replica)?;
+        let (host, port) = self.master.papers.upstream.as_ref().filter(|_| self.master.role == Role::Replica)?;
         let addr = self.reported_addr(host, *port);
         let is_heir = |replica: &Replica| {
             let server = &replica.server;

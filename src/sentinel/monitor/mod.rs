@@ -75,8 +75,6 @@ pub struct Monitor {
     replicas: BTreeMap<ReplicaKey, Box<Replica>>,
     sentinels: BTreeMap<RunId, Box<Sentinel>>,
     failover: Failover,
-    /// What the master says that it replicates from, while it says that it is a replica.
-    upstream: Option<(String, u16)>,
     asking: Option<Box<Asking>>,
     undo: Option<Undo>,
     /// The master that our last failover replaced, until it is a replica or somebody's newer failover counts.
@@ -125,7 +123,6 @@ impl Monitor {
             replicas: BTreeMap::new(),
             sentinels: BTreeMap::new(),
             failover: Failover::default(),
-            upstream: None,
             asking: None,
             undo: None,
             deposed: None,

@@ -246,7 +246,6 @@ impl Monitor {
         self.failover = Failover::default();
         self.deposed = None;
         self.echo = Echo::default();
-        self.upstream = None;
         self.ledger.forget_leader();
         for sentinel in self.sentinels.values_mut() {
             sentinel.opinion.master_down = false;
