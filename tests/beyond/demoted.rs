@@ -94,19 +94,20 @@ fn returns(kind: Kind, absence: Absence, limit: Duration) -> Option<Duration> {
     let took = wait_for(limit + seconds(5), "it is a replica, or the time is up", || {
         // Its clients are disconnected when it is demoted.
         match client.call(&["ROLE"]) {
-            Ok(role) if is_replica(&role) => return Some(Some(back.elapsed())),
+            Ok(role) if is_replica_of(&role, new) => return Some(Some(back.elapsed())),
             Ok(_) => {}
             Err(_) => client = server.client().ok()?,
         }
         (back.elapsed() > limit).then_some(None)
     });
-    // Stock, with so short a down-after, may have failed over once more.
     if took.is_some() && kind == Kind::Ours {
         wait_until(seconds(20), "it follows the new master", || world.cluster.groups[0].at(old).follows(new));
     }
     took
 }
 
-fn is_replica(role: &Value) -> bool {
-    role.items().first().and_then(Value::text) == Some("slave")
+/// Stock, with so short a down-after, may fail over once more, and then the old master follows somebody else.
+fn is_replica_of(role: &Value, master: u16) -> bool {
+    let items = role.items();
+    items.first().and_then(Value::text) == Some("slave") && items.get(2) == Some(&Value::Integer(master.into()))
 }
