@@ -24,7 +24,7 @@ export STOCK_BIN_DIR := $(STOCK)
 export VERSIONS_DIR := $(VERSIONS)
 export CLIENTS_DIR := $(CLIENTS)
 
-.PHONY: all program demo test sim faults beyond e2e-beyond mixed conformance coverage-of-spec install lint clean openssl stock network versions clients bench bench-quick
+.PHONY: all program demo test sim faults beyond e2e-beyond mixed as-stock conformance coverage-of-spec install lint clean openssl stock network versions clients bench bench-quick
 
 all: program
 
@@ -64,6 +64,14 @@ e2e-beyond: openssl stock
 # Every mix of three Sentinels of both kinds, 20 times.
 mixed: openssl stock
 	MIXED_RUNS=20 $(CARGO) test --locked --test e2e mixed -- --nocapture
+
+# The conformance suite and the mixed quorums with every switch of ours at its stock value.
+as-stock: export SENTINELD := $(TARGET)/debug/sentineld
+as-stock: export SENTINELD_BIN := $(CURDIR)/tests/support/stock-switches.sh
+as-stock: openssl stock
+	$(CARGO) build --locked --bin sentineld
+	SWITCHES=stock $(CARGO) test --locked --test conformance -- --nocapture stock_and_sentineld
+	MIXED_RUNS=2 $(CARGO) test --locked --test e2e mixed -- --nocapture
 
 # What clients see, case by case, of stock and of sentineld. `BIN=/path make conformance` asks a program of your choice
 # alone, `CASE=words` plays some cases only.

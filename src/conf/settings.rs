@@ -214,8 +214,7 @@ mod tests {
 
     #[test]
     fn stock_can_be_had_throughout() {
-        let text = "[defaults]\nstale-replica-promotion = 'never'\nelection = 'stock'\nmasterless = 'stock'\n\
-                    fast-demote = 'stock'\nreborn-master = 'stock'\nidentity-guard = 'stock'\n[node]\ntilt = 'stock'";
+        let text = include_str!("../../tests/support/stock-switches.toml");
         assert_eq!(parse(text).expect("valid").policies, Policies::stock());
         assert_eq!(parse("[node]\nstate-file = '/s'").expect("valid").state_file.as_deref(), Some(Path::new("/s")));
     }

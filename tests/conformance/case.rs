@@ -47,6 +47,8 @@ struct Table {
     greet: Option<bool>,
     /// A deliberate deviation from stock, and why. Stock is asked only if some lines are marked as its own.
     ours: Option<String>,
+    /// The switch of `sentineld.toml` that makes the deviation.
+    switch: Option<String>,
     /// What is said and done: see `script`.
     say: String,
 }
@@ -63,6 +65,8 @@ pub(crate) struct Case {
     pub(crate) greet: bool,
     /// Stock cannot pass it and is not asked.
     pub(crate) ours_alone: bool,
+    /// The switch that makes the deviation.
+    pub(crate) switch: Option<String>,
     pub(crate) steps: Vec<Step>,
     /// How long something may take to become so.
     pub(crate) patience: Duration,
@@ -117,6 +121,7 @@ fn case(file_name: &str, file: &File, table: &Table) -> Result<Case, String> {
         login: table.login.clone(),
         greet: table.greet.unwrap_or(true),
         ours_alone: table.ours.is_some() && !marked,
+        switch: table.switch.clone(),
         steps,
         patience: Duration::from_secs(15),
     })

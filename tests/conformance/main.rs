@@ -6,7 +6,8 @@
 //! and in RESP3. What stock cannot pass is marked `ours = "reason"`.
 //!
 //! `CASE=words` plays the cases with these words in their names or files only, `BIN=/path` a program of your choice
-//! alone, and `RECORD=1` prints the replies instead of judging them: to write a case, write what is sent, and record.
+//! alone, `SWITCHES=stock` leaves out what a switch of ours does otherwise, and `RECORD=1` prints the replies instead
+//! of judging them: to write a case, write what is sent, and record.
 
 mod abuse;
 mod case;
@@ -50,6 +51,9 @@ fn stock_and_sentineld_answer_alike() {
     if let Ok(words) = std::env::var("CASE") {
         cases.retain(|case| case.name.contains(&words) || case.file.contains(&words));
         assert!(!cases.is_empty(), "no case is called {words:?}");
+    }
+    if std::env::var_os("SWITCHES").is_some_and(|value| value == "stock") {
+        cases.retain(|case| case.switch.is_none());
     }
     if std::env::var_os("RECORD").is_some() {
         record::all(&cases, &programs());
