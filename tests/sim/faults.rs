@@ -321,8 +321,11 @@ impl World {
         let named = &self.servers[server];
         let chained = self.servers.iter().any(|other| other.may_follow(named))
             || self.sh.under_way().any(|command| command_names(command, named));
+        // A Sentinel that comes back with an old configuration takes whoever is there for its own.
+        let on_disk = self.nodes.iter().flat_map(|node| node.disk.synced.masters());
+        let was_master = on_disk.map(|(_, record)| &record.addr).any(|addr| named.is_at(&addr.host, addr.port));
         let is_ours = self.servers[server].stranger.is_none();
-        if is_ours && is_replica && !chained && self.nodes.iter().all(crate::node::Node::is_running) {
+        if is_ours && is_replica && !was_master && !chained && self.nodes.iter().all(crate::node::Node::is_running) {
             self.reuse_address(server, epoch * newer + newer, length);
         }
     }

@@ -386,7 +386,12 @@ impl Monitor {
         if self.has_our_history(papers) {
             return None;
         }
-        let kept = server.suspicion.foreign.clone().filter(|reason| !matches!(reason, Reason::Hello(..)));
+        let kept = server.suspicion.foreign.clone().filter(|reason| match reason {
+            Reason::Hello(..) => false,
+            // The name of a member may have been looked up since.
+            Reason::Replica(host, port) => !self.was_member(&Addr::new(host, *port)),
+            Reason::Group(_) | Reason::Data => true,
+        });
         kept.or_else(|| self.owned_by_others(papers.run_id.as_deref().map(Whose::Process), env))
             .or_else(|| self.stranger_at(server).cloned())
             .or_else(|| self.unknown_replica(papers))

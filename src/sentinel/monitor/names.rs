@@ -99,8 +99,10 @@ impl Monitor {
             self.dirty = true;
             self.names.moved = true;
             server.link.allow_attempt();
-            // A name with several addresses moves all the time; connections that work stay.
-            if is_doubtful(server) {
+            // A name with several addresses moves all the time; connections that work stay. Where nobody has answered yet
+            // there may never be anybody.
+            let is_waiting = server.link.command.is_some_and(|command| command.local.is_none());
+            if is_doubtful(server) || is_waiting {
                 close_links(server, env.now.mono, out);
             }
         }

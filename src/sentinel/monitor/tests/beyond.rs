@@ -164,6 +164,28 @@ fn names_are_looked_up_again_at_each_attempt() {
     assert_eq!(bench.monitor.record().addr.ip, "127.0.0.2".parse().ok());
 }
 
+/// failover.md 9: whoever connects to where a name led before does not wait there for somebody to answer.
+#[test]
+fn an_attempt_to_connect_to_the_old_address_is_given_up() {
+    let mut bench = Bench::with(|record, node| {
+        node.resolve_hostnames = true;
+        record.addr = Addr::new("silent.example", 6379);
+    });
+    let resolved = |ip: &str| Input::Resolved { host: "silent.example".into(), ip: ip.parse().ok() };
+    bench.feed(resolved("127.0.0.9"));
+    bench.seen.clear();
+    bench.feed(resolved("127.0.0.1"));
+    let opened: Vec<_> = bench
+        .seen
+        .iter()
+        .filter_map(|output| match output {
+            Output::Connect { addr, .. } => addr.ip,
+            _ => None,
+        })
+        .collect();
+    assert_eq!(opened, ["127.0.0.1".parse::<IpAddr>().expect("an address"); 2]);
+}
+
 /// beyond.md B7
 #[test]
 fn a_stall_with_a_healthy_master_takes_nobody_for_dead() {

@@ -156,6 +156,20 @@ fn a_master_with_replicas_that_nobody_knows_is_left_alone() {
     assert_eq!(reused(&mut bench, REPLICA, server), (foreign(6380, "replica 127.0.0.1 7001"), false));
 }
 
+/// beyond.md B2, E3: the name of a member is looked up after its master was.
+#[test]
+fn a_replica_that_turns_out_to_be_a_member_speaks_against_nobody() {
+    let mut bench = Bench::with(|record, node| {
+        node.resolve_hostnames = true;
+        record.replicas = vec![Addr::new("redis.example", 7001)];
+    });
+    bench.run(11_000);
+    let server = FakeServer { replicas: vec![7001], ..master('x', vec![replid('x')]) };
+    assert_eq!(reused(&mut bench, REPLICA, server), (foreign(6380, "replica 127.0.0.1 7001"), false));
+    bench.feed(Input::Resolved { host: "redis.example".into(), ip: "127.0.0.1".parse().ok() });
+    assert_eq!(watched(&mut bench, REPLICA), (Vec::new(), true));
+}
+
 /// beyond.md B2, E2: Sentinels of others are heard there.
 #[test]
 fn a_server_that_others_call_theirs_is_left_alone() {
