@@ -3,7 +3,7 @@
 //! A name is looked up at every attempt to connect, as in stock, and the last good answer serves until there is a new
 //! one. Deviates: while a server is SDOWN, or turns out to be one that is known under another address, its name is looked
 //! up every second although its connections stand, because they may lead to a server that the name means no longer; stock
-//! would stay with the wrong one until it breaks.
+//! would stay with the wrong one until it breaks. Nor is anybody waited for at an address that the name means no longer.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
