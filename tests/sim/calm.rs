@@ -23,7 +23,9 @@ impl World {
     pub fn be_reborn_empty(&mut self, group: usize, master: usize) -> Result<(), Violation> {
         // Everybody has asked for INFO once.
         self.run_for((self.swarm.info_ms + 2_000) * MS)?;
-        if self.named_master(group) != Some(master) || !self.servers[master].has_keys {
+        let mut members = self.servers.iter().filter(|server| server.group == group);
+        let is_ready = self.servers[master].has_keys && members.all(|server| server.answers(self.sh.now));
+        if self.named_master(group) != Some(master) || !is_ready {
             return Ok(());
         }
         self.sh.stats.rebirths += 1;

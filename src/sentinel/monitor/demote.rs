@@ -92,6 +92,15 @@ impl Monitor {
         self.deposed = Some(deposed);
     }
 
+    /// A newer configuration than that of the epoch `before` names the master that we have: two leaders promoted the same
+    /// replica, and the old master is not master again by it.
+    pub(super) fn confirm_deposed(&mut self, before: Epoch) {
+        let epoch = self.config_epoch;
+        if let Some(deposed) = self.deposed.as_mut().filter(|deposed| deposed.epoch == before) {
+            deposed.epoch = epoch;
+        }
+    }
+
     /// A replica says that it is a replica: nothing is left to be done if it was the old master.
     pub(super) fn note_demoted(&mut self, key: &ReplicaKey) {
         let Some(replica) = self.replicas.get_mut(key) else { return };

@@ -162,8 +162,9 @@ impl Monitor {
         if hello.config_epoch <= self.config_epoch {
             return;
         }
-        self.config_epoch = hello.config_epoch;
+        let before = std::mem::replace(&mut self.config_epoch, hello.config_epoch);
         if self.master.addr.same_as(&master) {
+            self.confirm_deposed(before);
             // From now on by the name under which everybody knows it: ours may come to mean another server.
             self.abort_overtaken(env, out);
             self.rename_master(master, env, out);

@@ -347,7 +347,7 @@ impl Monitor {
         let master = self.master.addr.clone();
         // It would replicate from itself.
         let may_be_told =
-            |replica: &Replica| !replica.server.is_same_process(&self.master) && self.may_be_moved(replica, env);
+            |replica: &Replica| !replica.server.is_same_server(&self.master) && self.may_be_moved(replica, env);
         if !self.replicas.get(key).is_some_and(|replica| may_be_told(replica)) {
             return;
         }

@@ -174,9 +174,10 @@ impl Server {
         }
     }
 
-    /// Whether both are one process, met under two addresses: a name may have meant another server for a while.
-    pub fn is_same_process(&self, other: &Server) -> bool {
-        self.run_id.is_some() && self.run_id == other.run_id
+    /// Whether both are one server, met twice: a name may have meant another one for a while. After a restart only one of
+    /// the two may have said who is there now.
+    pub fn is_same_server(&self, other: &Server) -> bool {
+        self.addr.same_as(&other.addr) || (self.run_id.is_some() && self.run_id == other.run_id)
     }
 
     /// The same process seen in a new part (failover.md 8.8): connections and cached INFO stay, everything believed

@@ -112,7 +112,7 @@ impl Monitor {
         out: &mut Outbox,
     ) -> bool {
         let Some(target) = self.replicas.get(promoted).map(|replica| &replica.server) else { return false };
-        if self.server(who).is_none_or(|server| server.is_same_process(target)) {
+        if self.server(who).is_none_or(|server| server.is_same_server(target)) {
             return false;
         }
         let target = target.addr.clone();
@@ -166,6 +166,10 @@ impl Monitor {
     pub(super) fn finish_failover(&mut self, env: &Env<'_>, out: &mut Outbox) {
         let FailoverState::UpdateConfig { promoted, .. } = &self.failover.state else { return };
         let Some(addr) = self.replicas.get(promoted).map(|replica| replica.server.addr.clone()) else { return };
+        self.switch_as_leader(addr, env, out);
+    }
+
+    fn switch_as_leader(&mut self, addr: Addr, env: &Env<'_>, out: &mut Outbox) {
         let deposed = self.about_to_depose();
         self.switch_to(addr, env, out);
         self.depose(deposed, env);
@@ -187,7 +191,7 @@ impl Monitor {
             self.lead_clients(Part::Leader, &self.master.addr, &addr, env, out);
         }
         self.config_epoch = epoch;
-        self.switch_to(addr, env, out);
+        self.switch_as_leader(addr, env, out);
         self.announce_after = self.rev;
     }
 

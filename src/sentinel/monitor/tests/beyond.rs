@@ -1,7 +1,7 @@
 //! What stock does not do (beyond.md), with the switch at its default and at stock's value.
 
 use super::*;
-use crate::sentinel::policy::{MasterPolicy, Masterless, Policies, StaleReplicaPromotion};
+use crate::sentinel::policy::{IdentityGuard, MasterPolicy, Masterless, Policies, StaleReplicaPromotion};
 
 /// A Sentinel that slept through the failure: the replicas lost their master long before we see it down.
 fn late_observer(policies: Policies) -> Vec<String> {
@@ -162,6 +162,24 @@ fn names_are_looked_up_again_at_each_attempt() {
     assert_eq!(bench.monitor.record().addr.ip, "127.0.0.1".parse().ok(), "the last good answer is kept");
     bench.feed(resolved("127.0.0.2"));
     assert_eq!(bench.monitor.record().addr.ip, "127.0.0.2".parse().ok());
+}
+
+/// failover.md 3: nobody is told to replicate itself, also when only the name of the two that it goes by has told of its
+/// restart.
+#[test]
+fn a_master_that_has_a_name_besides_is_not_told_to_follow_itself() {
+    let mut bench = Bench::with(|record, node| {
+        (node.resolve_hostnames, node.announce_hostnames) = (true, true);
+        record.replicas.push(Addr::new("redis.example", 6379));
+        node.policies.defaults.identity_guard = IdentityGuard::Stock;
+    });
+    let restarted = FakeServer { run_id: 'x', ..bench.servers[MASTER].clone() };
+    bench.servers.insert("redis.example:6379".to_owned(), restarted);
+    bench.feed(Input::Resolved { host: "redis.example".into(), ip: "127.0.0.1".parse().ok() });
+    bench.run(25_000);
+    let sent = bench.sent_to("redis.example:6379");
+    assert!(sent.iter().any(|command| command.starts_with("INFO")));
+    assert!(!sent.iter().any(|command| command.starts_with("SLAVEOF")), "{sent:?}");
 }
 
 /// failover.md 9: whoever connects to where a name led before does not wait there for somebody to answer.

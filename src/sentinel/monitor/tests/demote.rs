@@ -100,3 +100,17 @@ fn an_old_master_that_another_leader_may_have_promoted_again_is_left_alone() {
     replaced.run(1_500);
     assert!(!is_demoted(&comes_back(&mut replaced, 'x', Vec::new())), "the one that we promoted is a replica again");
 }
+
+/// beyond.md B8: two leaders in a row promoted the same replica, and either may be the one that is left to do it.
+#[test]
+fn an_old_master_is_told_by_a_leader_that_was_overtaken_with_the_same_master() {
+    for mut bench in [replaced(), reconfiguring()] {
+        bench.hello(PEER_A, 26380, 2, 6380, 2);
+        assert_eq!((bench.monitor.record().addr.port, bench.monitor.record().config_epoch), (6380, Epoch(2)));
+        assert!(is_demoted(&comes_back(&mut bench, 'm', vec![replid('a'), DATA.to_owned()])));
+    }
+    let mut another = replaced();
+    another.hello(PEER_A, 26380, 2, 6381, 2);
+    another.hello(PEER_A, 26380, 3, 6380, 3);
+    assert!(!is_demoted(&comes_back(&mut another, 'm', vec![replid('a'), DATA.to_owned()])), "others led since");
+}
