@@ -44,7 +44,7 @@ impl Server {
         password: Option<&'static str>,
         replica_of: Option<u16>,
     ) -> Server {
-        let homes = (0..).map(|number| folder.join(format!("server-{port}{}", ".another".repeat(number))));
+        let homes = (1..).map(|number| folder.join(format!("server-{port}.{number}")));
         let home = homes.into_iter().find(|home| !home.exists()).expect("there are many names");
         std::fs::create_dir(&home).expect("the test folder is writable");
         let auth = password.map(|password| format!("requirepass {password}\nmasterauth {password}\n"));
