@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use super::tracking::Tracking;
 use crate::resp::reply::Protocol;
@@ -183,8 +184,8 @@ impl Client {
     }
 
     /// Waits until there is something to deliver, or the connection is cut off. Cancel-safe.
-    pub async fn woken(&self) {
-        self.wake.notified().await;
+    pub fn woken(&self) -> Notified<'_> {
+        self.wake.notified()
     }
 
     /// The protocol in which the next event is to be written.

@@ -7,18 +7,20 @@
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::Context;
 use super::client::describe;
 use super::clients::Client;
+use super::counters::Counters;
 use super::owed::Owed;
 use super::session::{Ending, Session, Step};
 use super::write::{self, Errand};
@@ -86,12 +88,17 @@ impl<S> Drop for Connection<S> {
 /// What a wait ended with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moved {
+    /// So many bytes came; none at the end of the stream.
     Read(usize),
-    Wrote(usize),
+    /// Replies left, and more may be done now than before.
+    Wrote,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn serve(&mut self) -> io::Result<()> {
+        // One for as many waits as it lasts: each that begins enters a list under a lock, and leaves it again.
+        let client = self.session.client.clone();
+        let mut woken = pin!(client.woken());
         loop {
             self.execute_ready().await;
             if self.session.ending.is_some() {
@@ -104,10 +111,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             match self.session.ending {
                 None => self.fetch_events(),
-                Some(Ending::Flushed) => return self.finish().await,
+                Some(Ending::Flushed) => return self.finish(woken).await,
                 Some(Ending::Silent) => return Ok(()),
             }
-            if self.wait().await?.is_break() {
+            if self.wait(&client, woken.as_mut()).await?.is_break() {
                 return Ok(());
             }
         }
@@ -255,25 +262,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Waits until something can be done: bytes moved either way, events arrived, or the connection is cut off.
-    async fn wait(&mut self) -> io::Result<std::ops::ControlFlow<()>> {
+    async fn wait<'a>(
+        &mut self,
+        client: &'a Client,
+        mut woken: Pin<&mut Notified<'a>>,
+    ) -> io::Result<std::ops::ControlFlow<()>> {
         use std::ops::ControlFlow::{Break, Continue};
         let counters = &self.session.context.counters;
         let limits = &self.session.context.limits;
         let held = self.held.as_ref().map(|(_, until)| *until);
         let end = held.or_else(|| self.session.idle_limit().map(|idle| Instant::now() + idle));
         tokio::select! {
-            moved = poll_fn(|cx| exchange(&mut self.stream, &mut self.input, &mut self.output, cx)) => match moved? {
+            // The likeliest first. Nothing else is kept waiting by it: everything is looked at between two waits.
+            biased;
+            moved = poll_fn(|cx| exchange(&mut self.stream, &mut self.input, &mut self.output, counters, cx)) => match moved? {
                 Moved::Read(0) => return Ok(Break(())),
                 Moved::Read(n) => {
                     counters.read(n);
                     if self.input.len() + self.scanner.held() > limits.query_buffer {
-                        tracing::warn!("Closing client that reached max query buffer length: id={}", self.session.client.id);
+                        tracing::warn!("Closing client that reached max query buffer length: id={}", client.id);
                         return Ok(Break(()));
                     }
                 }
-                Moved::Wrote(n) => counters.write(n),
+                Moved::Wrote => {}
             },
-            () = self.session.client.woken() => {}
+            () = woken.as_mut() => woken.set(client.woken()),
             () = self.owed.settled(self.session.protocol), if !self.owed.is_empty() => {}
             () = sleep_until(end), if end.is_some() => if held.is_none() {
                 return Ok(Break(()));
@@ -284,12 +297,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Writes what is left and closes.
-    async fn finish(&mut self) -> io::Result<()> {
-        let client = self.session.client.clone();
+    async fn finish(&mut self, woken: Pin<&mut Notified<'_>>) -> io::Result<()> {
         let n = self.output.len();
         tokio::select! {
             written = self.stream.write_all(&self.output) => written?,
-            () = client.woken() => return Ok(()),
+            () = woken => return Ok(()),
         }
         self.session.context.counters.write(n);
         self.stream.shutdown().await
@@ -320,6 +332,7 @@ fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     input: &mut BytesMut,
     output: &mut BytesMut,
+    counters: &Counters,
     cx: &mut TaskContext<'_>,
 ) -> Poll<io::Result<Moved>> {
     if !output.is_empty()
@@ -329,11 +342,15 @@ fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
         if n == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
+        counters.write(n);
         output.advance(n);
         if output.is_empty() {
             *output = BytesMut::new();
         }
-        return Poll::Ready(Ok(Moved::Wrote(n)));
+        // So few bytes kept nobody waiting and counted for nothing: with them gone, only a read makes a difference.
+        if !output.is_empty() || n > UNCOUNTED {
+            return Poll::Ready(Ok(Moved::Wrote));
+        }
     }
     let mut bytes = [const { MaybeUninit::<u8>::uninit() }; READ];
     let mut bytes = ReadBuf::uninit(&mut bytes);
