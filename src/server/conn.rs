@@ -111,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             match self.session.ending {
                 None => self.fetch_events(),
-                Some(Ending::Flushed) => return self.finish(woken).await,
+                Some(Ending::Flushed) => return self.finish(&client, woken).await,
                 Some(Ending::Silent) => return Ok(()),
             }
             if self.wait(&client, woken.as_mut()).await?.is_break() {
@@ -297,11 +297,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Writes what is left and closes.
-    async fn finish(&mut self, woken: Pin<&mut Notified<'_>>) -> io::Result<()> {
+    async fn finish<'a>(&mut self, client: &'a Client, mut woken: Pin<&mut Notified<'a>>) -> io::Result<()> {
         let n = self.output.len();
+        let cut_off = async {
+            // An event wakes, too. It is not sent any more, and must not keep the last reply from leaving.
+            while !client.is_cut_off() {
+                woken.as_mut().await;
+                woken.set(client.woken());
+            }
+        };
         tokio::select! {
             written = self.stream.write_all(&self.output) => written?,
-            () = woken => return Ok(()),
+            () = cut_off => return Ok(()),
         }
         self.session.context.counters.write(n);
         self.stream.shutdown().await

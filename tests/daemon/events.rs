@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use sentineld::sentinel::event::EventKind;
-use sentineld::server::clients::OutputLimit;
-use sentineld::server::{Limits, Renames};
+use sentineld::server::clients::{Endpoint, OutputLimit};
+use sentineld::server::{Limits, Renames, converse};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::wire::array;
 use crate::world::{Manner, Plan, World, event, master};
@@ -205,4 +206,24 @@ async fn a_slow_subscriber_is_cut_off_and_delays_nobody() {
     }
     quick.exchange("PING", "*2\r\n$4\r\npong\r\n$0\r\n\r\n").await;
     assert_eq!(world.hub.dropped(), 0);
+}
+
+/// Both wake the connection, which must not take the event for being cut off.
+#[tokio::test]
+async fn an_event_that_comes_with_quit_does_not_take_its_reply_away() {
+    let world = World::new();
+    for _ in 0..20 {
+        let (mut far, near) = tokio::io::duplex(4_096);
+        let end = || Endpoint::Tcp(world.addr);
+        tokio::spawn(converse(near, end(), end(), world.context.clone()));
+        far.write_all(b"SUBSCRIBE +sdown\r\n").await.unwrap();
+        let mut acknowledgement = *b"*3\r\n$9\r\nsubscribe\r\n$6\r\n+sdown\r\n:1\r\n";
+        far.read_exact(&mut acknowledgement).await.unwrap();
+        // Neither waits for anything, so both are there when the connection's task runs next.
+        world.hub.publish(&event(EventKind::SubjectivelyDown, "x"));
+        far.write_all(b"QUIT\r\n").await.unwrap();
+        let mut last = Vec::new();
+        far.read_to_end(&mut last).await.unwrap();
+        assert_eq!(last.escape_ascii().to_string(), "+OK\\r\\n");
+    }
 }

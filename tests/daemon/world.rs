@@ -73,6 +73,7 @@ impl Default for Plan {
 
 pub(crate) struct World {
     pub(crate) addr: SocketAddr,
+    pub(crate) context: Arc<Context>,
     pub(crate) publisher: Publisher,
     pub(crate) hub: Arc<HubSender>,
     pub(crate) clock: Clock,
@@ -156,7 +157,8 @@ impl World {
             pause: Pause::default(),
         };
         let (closing, closing_seen) = watch::channel(false);
-        tokio::spawn(serve(vec![Listener::Tcp(listener)], Arc::new(context), feed, closing_seen));
+        let context = Arc::new(context);
+        tokio::spawn(serve(vec![Listener::Tcp(listener)], context.clone(), feed, closing_seen));
         let supervisor = Arc::new(Mutex::new(Manner::default()));
         let asked = Arc::new(Mutex::new(Vec::new()));
         tokio::spawn({
@@ -170,7 +172,7 @@ impl World {
                 }
             }
         });
-        World { addr, publisher, hub, clock, tilt, asked, supervisor, settings, closing }
+        World { addr, context, publisher, hub, clock, tilt, asked, supervisor, settings, closing }
     }
 
     pub(crate) async fn client(&self) -> Wire {
