@@ -48,6 +48,7 @@ use crate::server::clients::{Clients, OutputLimit};
 use crate::server::counters::Counters;
 use crate::server::pause::Pause;
 use crate::server::pubsub::Feed;
+use crate::server::turns::Turns;
 use crate::server::{self, Context, Facts, Limits, REDIS_VERSION};
 use crate::start::Start;
 use crate::store::{self, file::Disk};
@@ -322,6 +323,7 @@ fn wire(
         counters: Counters::default(),
         clients: Clients::default(),
         pause: Pause::default(),
+        turns: Turns::default(),
     };
     let inlets = Inlets { requests, notices, acks, store: store_task };
     let scripts = ScriptRunner::new(Rc::clone(&process))?;

@@ -22,6 +22,7 @@ mod session;
 mod set;
 mod table;
 pub mod tracking;
+pub mod turns;
 mod usage;
 mod write;
 
@@ -47,6 +48,7 @@ use counters::Counters;
 use pause::Pause;
 use pubsub::{Feed, Hub};
 pub use table::Renames;
+use turns::Turns;
 
 /// The version of Redis that clients are told, because they choose their behaviour by it.
 pub const REDIS_VERSION: &str = "7.0.15";
@@ -137,6 +139,8 @@ pub struct Context {
     pub clients: Clients,
     /// Whether commands are held.
     pub pause: Pause,
+    /// The line of connections that have more to execute.
+    pub turns: Turns,
 }
 
 /// Accepts and serves connections until `closing` becomes true, then closes them all. Takes the hub's feed, whose

@@ -25,6 +25,7 @@ use sentineld::server::clients::Clients;
 use sentineld::server::counters::Counters;
 use sentineld::server::pause::Pause;
 use sentineld::server::pubsub::{self, HubSender};
+use sentineld::server::turns::Turns;
 use sentineld::server::{Context, Facts, Limits, serve};
 use tokio::sync::{mpsc, watch};
 
@@ -155,6 +156,7 @@ impl World {
             counters: Counters::default(),
             clients: Clients::default(),
             pause: Pause::default(),
+            turns: Turns::default(),
         };
         let (closing, closing_seen) = watch::channel(false);
         let context = Arc::new(context);

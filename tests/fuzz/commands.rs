@@ -24,6 +24,7 @@ use sentineld::server::clients::{Clients, Endpoint};
 use sentineld::server::counters::Counters;
 use sentineld::server::pause::Pause;
 use sentineld::server::pubsub::Hub;
+use sentineld::server::turns::Turns;
 use sentineld::server::{Context, Facts, Limits, Renames, converse, pubsub};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
@@ -110,6 +111,7 @@ fn context(publisher: &Publisher, supervisor: SupervisorHandle, hub: Arc<Hub>) -
         counters: Counters::default(),
         clients: Clients::default(),
         pause: Pause::default(),
+        turns: Turns::default(),
     }
 }
 
