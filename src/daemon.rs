@@ -1,7 +1,7 @@
 //! Builds the process and takes it down again: two runtimes, everything wired, stock's order of lines and files
 //! (config.md 1.4, 6.2, 7).
 //!
-//! `control` is the main thread: monitors, peers, links and the store. `serve` is two threads: client connections and
+//! `control` is the main thread: monitors, peers, links and the store. `serve` is one thread more: client connections and
 //! look-ups. A flood of clients can therefore delay neither a PING nor a vote.
 
 pub mod limits;
@@ -60,9 +60,10 @@ use reload::Reloader;
 use signals::Signals;
 use title::Variables;
 
-/// Threads for client connections. One alone would spend up to a third less on requests that come singly from many
-/// clients, and answer a quarter fewer of those that come in pipelines (`make bench`).
-const SERVE_THREADS: usize = 2;
+/// Threads for client connections. Two wake each other for every few requests: those that come singly from many clients would
+/// cost up to a third more, and more than stock's. One answers as many as stock at least (`make bench`); with two an event
+/// would be with a thousand subscribers in half the time.
+const SERVE_THREADS: usize = 1;
 /// How long a second SIGINT can cut the end short. Stock ends at its next tick, up to 100 ms later.
 const GRACE: Duration = Duration::from_millis(50);
 /// How long connections and look-ups may take to end.

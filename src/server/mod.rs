@@ -1,6 +1,6 @@
 //! Client connections: what they may ask, and what they are answered.
 //!
-//! The daemon builds one [`Context`] and runs [`serve`] on the runtime of the serving threads. Reads are answered from
+//! The daemon builds one [`Context`] and runs [`serve`] on the runtime of the serving thread. Reads are answered from
 //! snapshots; everything that changes something becomes a message to a monitor or to the supervisor. Nothing in here
 //! decides anything about masters, and nothing here can keep a monitor waiting.
 

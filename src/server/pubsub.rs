@@ -18,7 +18,7 @@ use crate::resp::reply::{Protocol, Value};
 use crate::sentinel::event::Event;
 
 /// Events that may wait for the hub's task. A whole failover of a thousand masters is some ten thousand; the task
-/// needs microseconds for each, so a full queue means that the serving threads do not run at all.
+/// needs microseconds for each, so a full queue means that the serving thread does not run at all.
 const QUEUE: usize = 65_536;
 /// Longest payload: stock formats it in a buffer of 1024 bytes.
 const MAX_PAYLOAD: usize = 1_023;
