@@ -338,10 +338,13 @@ impl Monitor {
         let Some(replica) = self.replicas.get(key) else { return };
         let Server { addr, papers, .. } = &replica.server;
         let (is_obedient, is_master) = (self.is_obedient(replica), papers.role == Some(Role::Master));
+        // What has been told to be master may still say what it was before.
+        let may_be_promoted = replica.server.suspicion.is_promoted && !replica.link_up;
         match &papers.run_id {
             Some(run_id) if is_obedient => {
                 env.groups.note_member(&self.spec.name, addr, run_id, env.now.mono);
-                self.identity.remember(addr, run_id, Role::Replica);
+                let role = if may_be_promoted { Role::Master } else { Role::Replica };
+                self.identity.remember(addr, run_id, role);
             }
             // Somebody has promoted it, perhaps in vain: it comes back as a master, with a history that nobody knows.
             Some(run_id) if is_master && self.has_our_history(papers) => {
