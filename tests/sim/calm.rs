@@ -21,8 +21,9 @@ impl World {
     /// A master without persistence is restarted at once. One of its replicas is promoted before they copy the emptiness,
     /// with the data that it had.
     pub fn be_reborn_empty(&mut self, group: usize, master: usize) -> Result<(), Violation> {
-        // Everybody has asked for INFO once.
-        self.run_for((self.swarm.info_ms + 2_000) * MS)?;
+        // Everybody has asked for INFO once, and an attempt that was given up keeps nobody from another.
+        let rest = self.swarm.info_ms.max(2 * self.swarm.longest_failover_timeout_ms());
+        self.run_for((rest + 2_000) * MS)?;
         let mut members = self.servers.iter().filter(|server| server.group == group);
         let is_ready = self.servers[master].has_keys && members.all(|server| server.answers(self.sh.now));
         if self.named_master(group) != Some(master) || !is_ready {
