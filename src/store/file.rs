@@ -262,7 +262,8 @@ fn umask() -> u32 {
     umask.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()).unwrap_or(0o077)
 }
 
-/// `<target>.XXXXXX`
+/// Where a file is written until it is whole: the target's name with a point and six random letters or digits behind it,
+/// as stock names it.
 fn temporary_path(target: &Path) -> PathBuf {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut rng = rand::rng();
