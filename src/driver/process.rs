@@ -127,9 +127,15 @@ impl Process {
     pub fn persist(&self, name: &MasterName, rev: Rev, record: MasterRecord) {
         let mut all = self.saves.borrow_mut();
         let saves = all.get_mut(name).expect("entered before the monitor started");
+        let is_discovery = record.differs_by_discovery(&saves.record);
         saves.record.clone_from(&record);
         saves.last = saves.before + rev.0;
-        self.store.commit(Change::Master(Box::new(record)), Rev(saves.last));
+        let (change, rev) = (Change::Master(Box::new(record)), Rev(saves.last));
+        if is_discovery {
+            self.store.commit_in_time(change, rev);
+        } else {
+            self.store.commit(change, rev);
+        }
     }
 
     /// Makes the next revision of this master the first of a new monitor, which starts with this record.

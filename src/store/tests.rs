@@ -73,9 +73,13 @@ impl Bench {
     }
 
     fn commit(&self, master: usize, leader_epoch: u64, rev: u64) {
+        self.store.commit(self.change(master, leader_epoch), Rev(rev));
+    }
+
+    fn change(&self, master: usize, leader_epoch: u64) -> Change {
         let mut record = self.loaded.masters[master].clone();
         record.leader_epoch = Epoch(leader_epoch);
-        self.store.commit(Change::Master(Box::new(record)), Rev(rev));
+        Change::Master(Box::new(record))
     }
 
     /// The next answer: owner, revision and whether it went well.
@@ -116,6 +120,37 @@ async fn everything_that_waits_goes_into_one_save() {
     for line in ["# mine\n", "leader-epoch a 4\n", "leader-epoch b 3\n", "current-epoch 4\n"] {
         assert!(text.contains(line), "{line} in {text}");
     }
+}
+
+/// The discovery of a thousand masters is one change after the other for seconds.
+#[tokio::test(start_paused = true)]
+async fn what_nobody_waits_for_collects_between_saves() {
+    let mut bench = Bench::new(FakeDisk::default());
+    let began = Instant::now();
+    for rev in 1..=10 {
+        bench.store.commit_in_time(bench.change(0, rev), Rev(rev));
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    for rev in 1..=10 {
+        assert_eq!(bench.ack().await, (master("a"), rev, true));
+    }
+    assert!(began.elapsed() <= Duration::from_millis(300) + PACE, "{:?}", began.elapsed());
+    assert_eq!(bench.disk.saves(), 4, "the first at once, and then every 100 ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_waits_for_takes_the_rest_along_at_once() {
+    let mut bench = Bench::new(FakeDisk::default());
+    bench.commit(0, 1, 1);
+    bench.ack().await;
+    let began = Instant::now();
+    bench.store.commit_in_time(bench.change(0, 2), Rev(2));
+    tokio::task::yield_now().await;
+    bench.commit(1, 3, 1);
+    for expected in [(master("a"), 2, true), (master("b"), 1, true)] {
+        assert_eq!(bench.ack().await, expected);
+    }
+    assert_eq!((bench.disk.saves(), began.elapsed()), (2, Duration::ZERO));
 }
 
 /// config.md 5.7, 131
@@ -194,7 +229,9 @@ async fn hand_edits_made_meanwhile_survive() {
 #[tokio::test(start_paused = true)]
 async fn what_is_committed_is_saved_before_the_store_ends() {
     let mut bench = Bench::new(FakeDisk::default());
-    bench.commit(0, 7, 1);
+    bench.commit(0, 6, 1);
+    bench.ack().await;
+    bench.store.commit_in_time(bench.change(0, 7), Rev(2));
     drop(bench.store);
     bench.task.await.expect("ends");
     assert!(bench.acks.recv().await.expect("answered").result.is_ok());

@@ -70,6 +70,20 @@ pub struct MasterRecord {
     pub identity: IdentityRecord,
 }
 
+impl MasterRecord {
+    /// Whether it says what `before` says and something of members that were heard of meanwhile. Nobody waits for such a
+    /// record to be saved, as for a vote, a configuration or an operator's change, and a crash that loses it loses what is
+    /// learnt again.
+    pub fn differs_by_discovery(&self, before: &MasterRecord) -> bool {
+        let settled = |record: &MasterRecord| (record.config_epoch, record.leader_epoch);
+        let knows_more = self.replicas.len() >= before.replicas.len() && self.sentinels.len() >= before.sentinels.len();
+        self != before
+            && knows_more
+            && settled(self) == settled(before)
+            && (&self.spec, &self.addr, &self.identity.adopted) == (&before.spec, &before.addr, &before.identity.adopted)
+    }
+}
+
 /// What tells members of a group from strangers (beyond.md B2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdentityRecord {
@@ -90,4 +104,40 @@ pub struct MemberRecord {
     pub role: Role,
     /// It once was master.
     pub was_master: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sentinel::time::Periods;
+
+    #[test]
+    fn only_a_record_that_knows_more_may_wait_to_be_saved() {
+        let before = MasterRecord {
+            spec: MasterSpec::new(MasterName::from("a"), 2, &Periods::default()),
+            addr: Addr::new("10.0.0.1", 6379),
+            config_epoch: Epoch(3),
+            leader_epoch: Epoch(4),
+            replicas: vec![Addr::new("10.0.0.2", 6379)],
+            sentinels: Vec::new(),
+            identity: IdentityRecord::default(),
+        };
+        let changed = |change: fn(&mut MasterRecord)| {
+            let mut record = before.clone();
+            // With whatever else it comes.
+            record.sentinels.push((RunId::from("b"), Addr::new("10.0.0.3", 26379)));
+            change(&mut record);
+            record.differs_by_discovery(&before)
+        };
+        assert!(changed(|_| {}));
+        assert!(changed(|record| record.replicas.push(Addr::new("10.0.0.4", 6379))));
+        assert!(changed(|record| record.identity.replids.push("c".to_owned())));
+        assert!(!before.differs_by_discovery(&before), "written for another reason, a new epoch perhaps");
+        assert!(!changed(|record| record.leader_epoch = Epoch(5)));
+        assert!(!changed(|record| record.config_epoch = Epoch(4)));
+        assert!(!changed(|record| record.addr = Addr::new("10.0.0.2", 6379)));
+        assert!(!changed(|record| record.spec.down_after += 1));
+        assert!(!changed(|record| record.replicas.clear()));
+        assert!(!changed(|record| record.identity.adopted.push(("10.0.0.9 6379".to_owned(), None))));
+    }
 }
