@@ -48,8 +48,14 @@ pub struct MonitorTask {
 }
 
 impl MonitorTask {
-    /// A monitor for `record`, and how readers reach it. Nothing happens until [`MonitorTask::run`].
-    pub fn new(record: MasterRecord, seed: u64, process: Rc<Process>) -> (Box<MonitorTask>, MasterEntry) {
+    /// A monitor for `record`, and how readers reach it. Nothing happens until [`MonitorTask::run`]; its first step, which
+    /// makes the first connections and names the first deadline, comes at `first` at the latest.
+    pub fn new(
+        record: MasterRecord,
+        seed: u64,
+        process: Rc<Process>,
+        first: Instant,
+    ) -> (Box<MonitorTask>, MasterEntry) {
         let (sender, mailbox) = mpsc::channel(MAILBOX);
         let (name, renames) = (record.spec.name.clone(), record.spec.renames.clone());
         let node = process.settings();
@@ -66,8 +72,7 @@ impl MonitorTask {
             lookups: JoinSet::new(),
             view,
             renames,
-            // The first step makes the first connections and names the first deadline.
-            wake: Some(Instant::now()),
+            wake: Some(first),
             askers: BTreeMap::new(),
             next_token: 0,
             notices: VecDeque::new(),

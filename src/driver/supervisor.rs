@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinError, JoinHandle, JoinSet};
@@ -42,6 +42,11 @@ pub const NOTICES: usize = 1024;
 pub const ACKS: usize = 256;
 /// How often the clock is looked at while no monitor does so.
 const GUARD_PERIOD: u64 = 1_000;
+/// At the start each master is connected to this long after the one before it, so that thousands do not keep this machine
+/// and the servers busy all at once.
+const CONNECT_PACE: Duration = Duration::from_millis(1);
+/// How long that takes in all at the most, and for each master a quarter of the silence after which it is SDOWN.
+const LONGEST_RAMP: Duration = Duration::from_secs(1);
 /// A monitor that failed starts again after this long, so that one that fails at once does not spin.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
@@ -127,10 +132,13 @@ impl Supervisor {
         }
         self.look_up(&mut masters).await;
         log(Level::Warning, &format!("Sentinel ID is {}", self.process.settings().myid));
-        for record in masters {
+        let count = u32::try_from(masters.len().max(1)).expect("masters fit into memory");
+        let pace = CONNECT_PACE.min(LONGEST_RAMP / count);
+        for (number, record) in (0..count).zip(masters) {
             let announcement = self.announcement(&record);
             let script = record.spec.notification_script.clone();
-            self.begin(record);
+            let patience = Duration::from_millis(record.spec.down_after / 4);
+            self.begin(record, (pace * number).min(patience));
             self.process.announce(&announcement, script.as_ref());
         }
     }
@@ -292,7 +300,7 @@ impl Supervisor {
                     let answered = Answered { answer: answer_of(&result), after_event: self.process.hub.published() };
                     let announcement = self.announcement(&record);
                     let script = record.spec.notification_script.clone();
-                    self.begin(record);
+                    self.begin(record, Duration::ZERO);
                     // An asker that has hung up needs no answer.
                     let _ = asker.send(answered);
                     self.process.announce(&announcement, script.as_ref());
@@ -329,10 +337,12 @@ impl Supervisor {
         Event::new(EventKind::Monitor, payload)
     }
 
-    fn begin(&mut self, record: MasterRecord) {
+    /// Monitors a master, of which nobody is connected to before `delay` is over. Its clocks run from now on.
+    fn begin(&mut self, record: MasterRecord, delay: Duration) {
         let name = record.spec.name.clone();
         self.process.begin_saves(&name, record.clone());
-        let (task, entry) = MonitorTask::new(record, self.seeds.hash_one(&name), Rc::clone(&self.process));
+        let seed = self.seeds.hash_one(&name);
+        let (task, entry) = MonitorTask::new(record, seed, Rc::clone(&self.process), Instant::now() + delay);
         self.process.monitors.borrow_mut().insert(name.clone(), entry.mailbox.clone());
         self.process.publisher.add(name.clone(), entry);
         let handle = self.monitors.spawn_local(task.run());
@@ -397,7 +407,7 @@ impl Supervisor {
         if let Some(record) = record {
             let routed = self.registry.forget_master(&name);
             self.carry_out(routed).await;
-            self.begin(record);
+            self.begin(record, Duration::ZERO);
         }
     }
 

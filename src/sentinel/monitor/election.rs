@@ -95,7 +95,7 @@ const MAX_DESYNC: u64 = 1_000;
 /// second asks. The round trip is the longest of the last PING and the last question about this master.
 const CANDIDATE_SPACING: u64 = 20;
 /// So much longer a turn lasts for each attempt that has begun meanwhile, ms.
-const CROWD_SPACING: u64 = 3;
+const CROWD_SPACING: u64 = 8;
 /// The longest that a candidate waits for that, ms.
 const MAX_CROWD_DELAY: u64 = 2_000;
 /// How long a candidate is given that may have won an election which we have not, ms: to promote a replica and to say so.
