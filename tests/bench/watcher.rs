@@ -1,5 +1,6 @@
 //! A Sentinel that watches a farm.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
@@ -104,12 +105,21 @@ impl Watcher {
 
     /// How many masters have switched since then, and when the last did.
     pub(crate) fn switched(&self, since: Instant) -> (usize, Option<Instant>) {
-        let all = self.events.all();
-        let switches = all.iter().filter(|seen| seen.at >= since && seen.name == "+switch-master");
-        let mut names: Vec<&str> = switches.clone().filter_map(|seen| seen.payload.split(' ').next()).collect();
-        names.sort_unstable();
-        names.dedup();
-        (names.len(), switches.map(|seen| seen.at).max())
+        let switches = self.switches(since);
+        let names: BTreeSet<&String> = switches.iter().map(|(name, _)| name).collect();
+        (names.len(), switches.iter().map(|(_, at)| *at).max())
+    }
+
+    /// How many switches since then were not the first of their master.
+    pub(crate) fn doubled(&self, since: Instant) -> usize {
+        self.switches(since).len() - self.switched(since).0
+    }
+
+    /// Which masters have switched since then, and when.
+    fn switches(&self, since: Instant) -> Vec<(String, Instant)> {
+        let all = self.events.all().into_iter();
+        let switches = all.filter(|seen| seen.at >= since && seen.name == "+switch-master");
+        switches.filter_map(|seen| Some((seen.payload.split(' ').next()?.to_owned(), seen.at))).collect()
     }
 }
 

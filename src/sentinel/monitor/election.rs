@@ -94,7 +94,8 @@ const MAX_DESYNC: u64 = 1_000;
 /// Candidates start one after the other, this far apart plus a round trip, ms: the first has the votes before the
 /// second asks. The round trip is the longest of the last PING and the last question about this master.
 const CANDIDATE_SPACING: u64 = 20;
-/// So much longer a turn lasts for each attempt that has begun meanwhile, ms.
+/// So much longer a turn lasts for each attempt that has begun meanwhile, ms. With 3, one in six runs with a hundred masters
+/// that died at once had an election that two Sentinels began within a few ms; with 8, none of 24.
 const CROWD_SPACING: u64 = 8;
 /// The longest that a candidate waits for that, ms.
 const MAX_CROWD_DELAY: u64 = 2_000;

@@ -75,12 +75,12 @@ impl MasterRecord {
     /// record to be saved, as for a vote, a configuration or an operator's change, and a crash that loses it loses what is
     /// learnt again.
     pub fn differs_by_discovery(&self, before: &MasterRecord) -> bool {
-        let settled = |record: &MasterRecord| (record.config_epoch, record.leader_epoch);
+        fn decided(record: &MasterRecord) -> impl PartialEq {
+            let MasterRecord { spec, addr, config_epoch, leader_epoch, identity, .. } = record;
+            (spec, addr, config_epoch, leader_epoch, &identity.adopted)
+        }
         let knows_more = self.replicas.len() >= before.replicas.len() && self.sentinels.len() >= before.sentinels.len();
-        self != before
-            && knows_more
-            && settled(self) == settled(before)
-            && (&self.spec, &self.addr, &self.identity.adopted) == (&before.spec, &before.addr, &before.identity.adopted)
+        decided(self) == decided(before) && knows_more && self != before
     }
 }
 

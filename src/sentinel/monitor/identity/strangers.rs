@@ -6,7 +6,7 @@ use crate::sentinel::Env;
 use crate::sentinel::addr::Addr;
 use crate::sentinel::event::{EventKind, Level};
 use crate::sentinel::groups::Whose;
-use crate::sentinel::id::LinkId;
+use crate::sentinel::id::{LinkId, RunId};
 use crate::sentinel::io::{Outbox, Output};
 use crate::sentinel::monitor::Monitor;
 use crate::sentinel::monitor::hello::Hello;
@@ -130,20 +130,28 @@ impl Monitor {
             && self.knows_members()
             && !self.identity.kin.contains(&hello.id)
             && named.ip.is_some()
-            && !self.is_credible(&named)
+            && !self.is_credible(&named, &hello.id)
             && !self.identity.adopted.contains_key(&key_of(&named))
     }
 
-    /// Whether one of ours that lags behind may take this for our master: it is, or was, one of ours, and nobody else is
-    /// known to be there.
-    fn is_credible(&self, named: &Addr) -> bool {
+    /// Whether `sender`, if it is one of ours that lags behind, may take this for our master: it is, or was, one of ours, and
+    /// nobody else is known to be there.
+    fn is_credible(&self, named: &Addr, sender: &RunId) -> bool {
         match self.replica_at(named) {
             Some(replica) if replica.server.papers.role == Some(Role::Master) => {
                 !replica.server.is_there() || self.is_confirmed(replica)
             }
             Some(replica) => !replica.server.is_there(),
-            None => self.was_member(named),
+            // A host name may have moved on from there, while our subscription has not: then it is heard on the very server
+            // that it speaks for.
+            None => self.was_member(named) && !self.is_heard_at_a_replica(sender),
         }
+    }
+
+    /// Whether what this Sentinel says speaks against a server on whose channel it was heard.
+    fn is_heard_at_a_replica(&self, sender: &RunId) -> bool {
+        let mut heard = self.replicas.values().filter_map(|replica| replica.server.suspicion.heard.as_ref());
+        heard.any(|heard| heard.from == *sender)
     }
 
     /// Whoever names our master is one of ours.

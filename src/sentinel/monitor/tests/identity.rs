@@ -380,6 +380,26 @@ fn a_hello_of_another_group_with_our_name_changes_nothing() {
     assert_eq!(bench.monitor.record().addr.port, 7001);
 }
 
+/// beyond.md B2: a subscription stays where the name of a replica led before, and another group's Sentinel is heard there.
+#[test]
+fn whoever_speaks_for_where_a_name_led_before_is_no_peer() {
+    let at = "redis.example:7001";
+    let mut bench = Bench::with(|record, node| {
+        node.resolve_hostnames = true;
+        record.replicas = vec![Addr::new("redis.example", 7001)];
+    });
+    bench.servers.insert(at.to_owned(), bench.servers[REPLICA].clone());
+    let leads_to = |ip: &str| Input::Resolved { host: "redis.example".into(), ip: ip.parse().ok() };
+    bench.feed(leads_to("127.0.0.1"));
+    bench.run(11_000);
+    bench.feed(leads_to("127.0.0.9"));
+    hears(&mut bench, at, "mymaster", 7001);
+    assert_eq!(bench.monitor.record().sentinels, []);
+    // One of ours that lags behind is not heard there.
+    bench.hello(PEER_A, 26380, 0, 7001, 0);
+    assert_eq!(bench.monitor.record().sentinels.len(), 1);
+}
+
 /// beyond.md B2: everything that a Sentinel may have missed.
 #[test]
 fn a_newer_configuration_of_ours_is_followed() {
