@@ -12,6 +12,7 @@ mod latency;
 mod load;
 mod plot;
 mod probe;
+mod readers;
 mod reads;
 mod scale;
 mod spread;

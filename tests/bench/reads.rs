@@ -7,7 +7,7 @@ use crate::load::{ADDRESS, Load, label};
 use crate::spread::cells;
 use crate::support::wait::wait_until;
 use crate::watcher::{PATIENCE, Watcher, at_rest};
-use crate::{KINDS, Kind, Length, Spread, folder, usage};
+use crate::{KINDS, Kind, Length, Spread, folder, readers, usage};
 
 /// What is asked, and by whom.
 struct Request {
@@ -16,24 +16,38 @@ struct Request {
     pipelines: &'static [u32],
     /// Requests of a client, of 50 at most, that show how long one takes.
     trial: u64,
+    /// Who asks so many times, and measures how many are answered in a second.
+    ask: fn(&Load, u16, u64) -> f64,
 }
 
 /// Of a Sentinel with one master.
 const SHORT: &[Request] = &[
-    Request { words: ADDRESS, clients: &[1, 50, 1000], pipelines: &[1, 16], trial: 200 },
-    Request { words: &["PING"], clients: &[1, 50, 1000], pipelines: &[1, 16], trial: 200 },
+    Request { words: ADDRESS, clients: &[1, 50, 1000], pipelines: &[1, 16], trial: 200, ask: Load::run },
+    Request { words: &["PING"], clients: &[1, 50, 1000], pipelines: &[1, 16], trial: 200, ask: Load::run },
 ];
 
 /// Of a Sentinel with one master, two replicas and two peers.
 const LISTS: &[Request] = &[
-    Request { words: &["SENTINEL", "REPLICAS", "m0"], clients: &[1, 50], pipelines: &[1, 16], trial: 100 },
-    Request { words: &["SENTINEL", "SENTINELS", "m0"], clients: &[1, 50], pipelines: &[1, 16], trial: 100 },
-    Request { words: &["INFO"], clients: &[1, 50], pipelines: &[1, 16], trial: 100 },
+    Request {
+        words: &["SENTINEL", "REPLICAS", "m0"],
+        clients: &[1, 50],
+        pipelines: &[1, 16],
+        trial: 100,
+        ask: Load::run,
+    },
+    Request {
+        words: &["SENTINEL", "SENTINELS", "m0"],
+        clients: &[1, 50],
+        pipelines: &[1, 16],
+        trial: 100,
+        ask: Load::run,
+    },
+    Request { words: &["INFO"], clients: &[1, 50], pipelines: &[1, 16], trial: 100, ask: Load::run },
 ];
 
-/// Of a Sentinel with many masters. redis-benchmark takes as long to read the reply as they do to write it, so that the
-/// processor time says more than the rate.
-const MASTERS: Request = Request { words: &["SENTINEL", "MASTERS"], clients: &[1, 50], pipelines: &[1], trial: 2 };
+/// Of a Sentinel with many masters.
+const MASTERS: Request =
+    Request { words: &["SENTINEL", "MASTERS"], clients: &[1, 50], pipelines: &[1], trial: 2, ask: readers::run };
 
 /// Ours should not be below this, in parts of stock.
 const TARGET: f64 = 0.8;
@@ -65,7 +79,7 @@ pub(crate) fn run(length: Length) {
         for &clients in request.clients {
             for &pipeline in request.pipelines {
                 let load = Load { words: request.words, clients, pipeline };
-                let ratio = row(load, name, request.trial, effort, asked);
+                let ratio = row(load, name, request, effort, asked);
                 below += u32::from(ratio < TARGET);
             }
         }
@@ -124,16 +138,16 @@ struct Effort {
 }
 
 /// Measures and prints one row; returns the ratio of the rates.
-fn row(load: Load, name: &str, trial: u64, effort: Effort, asked: [Asked; 2]) -> f64 {
+fn row(load: Load, name: &str, request: &Request, effort: Effort, asked: [Asked; 2]) -> f64 {
     // Both get the same number of requests: what takes stock the time that is wanted.
-    let trial = trial * u64::from(load.clients.min(50) * load.pipeline);
-    let [stock, _] = asked.map(|sentinel| load.run(sentinel.port, trial));
+    let trial = request.trial * u64::from(load.clients.min(50) * load.pipeline);
+    let [stock, _] = asked.map(|sentinel| (request.ask)(&load, sentinel.port, trial));
     let requests = ((stock * effort.seconds) as u64).max(u64::from(load.clients));
     let mut runs = [Runs::default(), Runs::default()];
     for _ in 0..effort.rounds {
         for (runs, sentinel) in runs.iter_mut().zip(asked) {
             let before = usage::of(sentinel.pid);
-            runs.rates.push(load.run(sentinel.port, requests) / 1e3);
+            runs.rates.push((request.ask)(&load, sentinel.port, requests) / 1e3);
             let used = usage::of(sentinel.pid).since(&before);
             runs.costs.push(used.as_secs_f64() * 1e6 / requests as f64);
         }

@@ -221,11 +221,13 @@ impl Server {
         self.loading_until = sh.now + sh.rng.servers.random_range(0..longest);
         self.boot(sh);
         // A stranger without keys would have nothing to lose.
-        if self.persistence == Persistence::None && self.stranger.is_none() {
+        let is_empty = self.persistence == Persistence::None && self.stranger.is_none();
+        if is_empty {
             self.has_keys = false;
             self.loading_until = sh.now;
+            self.offset = 0;
         }
-        if self.upstream.is_none() {
+        if self.upstream.is_none() || is_empty {
             self.begin_history(sh);
             self.left = self.left.filter(|_| self.persistence == Persistence::Rdb);
         }
