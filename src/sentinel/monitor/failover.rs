@@ -20,7 +20,7 @@ use super::election::Pace;
 use super::instance::{Replica, ReplicaKey, Role, ServerId};
 use super::order::Plan;
 use super::reconf::transaction;
-use super::select::{Candidate, MasterState, majority_answers, select, select_relative};
+use super::select::{Candidate, Data, MasterState, majority_answers, select, select_relative};
 use crate::sentinel::Env;
 use crate::sentinel::event::{EventKind, Level};
 use crate::sentinel::id::{Epoch, LinkId, Rev};
@@ -249,13 +249,13 @@ impl Monitor {
     /// The best replica as of now, by stock's rule.
     pub(super) fn best_replica(&self, env: &Env<'_>) -> Option<ReplicaKey> {
         let (now, periods) = (env.now.mono, &env.node.periods);
-        select(&self.candidates(), self.master_state(env), now, periods).map(ReplicaKey::from)
+        select(&self.candidates(env), self.master_state(env), now, periods).map(ReplicaKey::from)
     }
 
     /// Whether there is a replica that would be chosen, now or when it has been waited for others long enough.
     pub(super) fn would_promote(&self, env: &Env<'_>) -> bool {
         let (now, periods) = (env.now.mono, &env.node.periods);
-        let relative = || select_relative(&self.candidates(), self.master_state(env), now, periods).is_some();
+        let relative = || select_relative(&self.candidates(env), self.master_state(env), now, periods).is_some();
         let may_be_stale =
             env.node.policies.of(&self.spec.name).stale_replica_promotion != StaleReplicaPromotion::Never;
         self.best_replica(env).is_some() || (may_be_stale && relative())
@@ -266,7 +266,7 @@ impl Monitor {
         let (now, periods) = (env.now.mono, &env.node.periods);
         let refused_since = *self.failover.refused_since.get_or_insert(now);
         let waited = now.since(refused_since) >= (2 * self.spec.down_after).max(MIN_STALE_WAIT);
-        let candidates = self.candidates();
+        let candidates = self.candidates(env);
         let allowed = match env.node.policies.of(&self.spec.name).stale_replica_promotion {
             StaleReplicaPromotion::Never => false,
             StaleReplicaPromotion::Relative => waited || majority_answers(&candidates, now, periods),
@@ -289,7 +289,8 @@ impl Monitor {
         MasterState { sdown: self.master.sdown, down_after: self.spec.down_after, is_replica }
     }
 
-    pub(super) fn candidates(&self) -> Vec<Candidate<'_>> {
+    pub(super) fn candidates(&self, env: &Env<'_>) -> Vec<Candidate<'_>> {
+        let as_stock = env.node.policies.of(&self.spec.name).stale_replica_promotion == StaleReplicaPromotion::Never;
         self.replicas
             .iter()
             .filter(|(_, replica)| !replica.server.is_foreign() && self.has_what_was_lost(replica))
@@ -304,6 +305,7 @@ impl Monitor {
                 offset: replica.offset,
                 run_id: replica.server.run_id.as_deref(),
                 is_kin: self.is_kin(replica),
+                data: if as_stock { Data::Keys } else { self.data_of(replica) },
             })
             .collect()
     }
@@ -317,6 +319,18 @@ impl Monitor {
         let is_shared = |replid: &String| replica.replids.contains(replid);
         let sharing = self.replicas.values().filter(|other| other.replids.iter().any(is_shared));
         self.replicas.len() == 1 || sharing.count() > 1
+    }
+
+    /// What a replica has to lose. One that was told of a FLUSHALL has nothing, but our history. Servers before 4.0 do not
+    /// tell of any.
+    fn data_of(&self, replica: &Replica) -> Data {
+        if replica.server.papers.has_data {
+            Data::Keys
+        } else if replica.replids.is_empty() || self.is_kin(replica) {
+            Data::Nothing
+        } else {
+            Data::Awaited
+        }
     }
 
     /// A group without a master, in which nobody can be promoted, gets the one back that it had: that one says that it is

@@ -112,7 +112,7 @@ impl Monitor {
             let replicates = self.replicas.get(key).is_some_and(|replica| replica.server.role == Role::Replica);
             plan.to.as_deref().is_none_or(|to| to == key) && (plan.coordination.is_none() || replicates)
         };
-        let mut candidates = self.candidates();
+        let mut candidates = self.candidates(env);
         candidates.retain(|candidate| fits(candidate.key));
         let choose = |candidates: &[Candidate<'_>]| {
             select(candidates, self.master_state(env), env.now.mono, &env.node.periods).map(ReplicaKey::from)

@@ -25,6 +25,19 @@ pub struct Candidate<'a> {
     pub run_id: Option<&'a str>,
     /// Whether its data is of this master's history, or nothing speaks against it.
     pub is_kin: bool,
+    /// What there is to lose. Stock does not ask.
+    pub data: Data,
+}
+
+/// What a replica has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Data {
+    /// Keys.
+    Keys,
+    /// No keys, which may be what the master had.
+    Nothing,
+    /// No keys, and nothing of this master's history ever since it started: it waits for its first copy.
+    Awaited,
 }
 
 /// The master's state, as far as it decides how stale a replica may be.
@@ -44,7 +57,9 @@ pub struct MasterState {
 const MAX_PING_AGE_PERIODS: u64 = 5;
 
 /// The best candidate's key: lowest priority, then largest offset, then smallest run id ignoring case, one without a
-/// run id last. Without any master the largest offset comes first. `None` when all are refused.
+/// run id last. Without any master the largest offset comes first. `None` when all are refused, and so is one that waits
+/// for its first copy beside one with keys, however stale that is and whatever their priorities: everybody would copy the
+/// nothing that it has (beyond.md B1).
 pub fn select<'a>(
     candidates: &[Candidate<'a>],
     master: MasterState,
@@ -53,7 +68,9 @@ pub fn select<'a>(
 ) -> Option<&'a str> {
     let max_link_down = 10 * master.down_after + master.sdown.map_or(0, |since| now.since(since));
     let fresh = |candidate: &&Candidate<'_>| u64::try_from(candidate.link_down).unwrap_or(0) <= max_link_down;
-    best(candidates.iter().filter(|candidate| is_usable(candidate, master, now, periods)).filter(fresh), master)
+    let usable = || candidates.iter().filter(|candidate| is_usable(candidate, master, now, periods));
+    let has_keys = usable().any(|candidate| candidate.data == Data::Keys);
+    best(usable().filter(fresh).filter(|candidate| !(has_keys && candidate.data == Data::Awaited)), master)
 }
 
 /// The best candidate when stock's rule refuses them all. How long a link was down is compared between candidates and
@@ -135,7 +152,19 @@ mod tests {
             offset: 10,
             run_id: Some("b"),
             is_kin: true,
+            data: Data::Keys,
         }
+    }
+
+    /// beyond.md B1
+    #[test]
+    fn who_waits_for_its_first_copy_is_the_last_resort() {
+        let waits = Candidate { priority: 10, data: Data::Awaited, ..good("waits") };
+        let beside = |other: Candidate<'static>| pick(&[other, waits.clone()]);
+        assert_eq!(beside(good("x")), Some("x"));
+        assert_eq!(beside(Candidate { link_down: 21_000, ..good("stale") }), None, "the stale one is looked at next");
+        assert_eq!(beside(Candidate { down: true, ..good("dead") }), Some("waits"));
+        assert_eq!(beside(Candidate { data: Data::Nothing, ..good("empty") }), Some("waits"));
     }
 
     /// beyond.md B6: without a master the data decides, and a replica of another history comes last.

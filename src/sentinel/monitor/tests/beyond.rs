@@ -52,6 +52,29 @@ fn stale_replicas_are_promoted_only_after_the_others_were_waited_for() {
     assert!(lives(8_000).contains(&"+stale-candidate-accepted".to_owned()));
 }
 
+/// beyond.md B1: a replica that was started anew and has copied nothing yet is not promoted, as stock does.
+#[test]
+fn who_waits_for_its_first_copy_is_not_promoted_beside_others() {
+    let promoted = |stale_replica_promotion| {
+        let mut bench = Bench::with_peers();
+        bench.node.policies.defaults = MasterPolicy { stale_replica_promotion, ..MasterPolicy::default() };
+        bench.elect_me(1);
+        for (at, replid, keys) in [(MASTER, 'a', true), (REPLICA, 'b', false), (OTHER_REPLICA, 'a', true)] {
+            let server = bench.servers.get_mut(at).expect("there");
+            server.more = vec![format!("master_replid:{}", replid.to_string().repeat(40))];
+            server.more.extend(keys.then(|| "db0:keys=5000,expires=0,avg_ttl=0".to_owned()));
+        }
+        let blank = bench.servers.get_mut(REPLICA).expect("there");
+        (blank.link_down_seconds, blank.offset) = (0, 99);
+        bench.run(11_000);
+        bench.kill(MASTER);
+        bench.run(3_000);
+        bench.events().into_iter().find(|event| event.starts_with("+selected-slave")).expect("somebody is promoted")
+    };
+    assert!(promoted(StaleReplicaPromotion::Relative).contains("127.0.0.1:6381"));
+    assert!(promoted(StaleReplicaPromotion::Never).contains("127.0.0.1:6380"));
+}
+
 /// beyond.md B6
 fn demoted_master(policies: Policies, ms: u64) -> Vec<String> {
     let mut bench = Bench::with_peers();
