@@ -8,6 +8,7 @@
 
 mod clock;
 mod demoted;
+mod first_copy;
 mod masterless;
 mod planned;
 mod reborn;

@@ -15,11 +15,11 @@ use crate::{World, pass, plan, runs};
 const DOWN_AFTER: Duration = seconds(5);
 /// How long the master is away, ms.
 const ABSENCES: [u64; 3] = [0, 200, 1_000];
-const KEYS: i64 = 100;
+pub(crate) const KEYS: i64 = 100;
 
 /// How soon replicas copy what their master has, once they have found it.
 #[derive(Clone, Copy, Debug)]
-enum Sync {
+pub(crate) enum Sync {
     /// The defaults of Redis 7.0: after 5 s.
     Default,
     /// From a file, which takes no time for so little: `repl-diskless-sync no`.
@@ -120,7 +120,7 @@ fn stays(what: Restart) {
 }
 
 /// A group with data, which its Sentinels have seen.
-fn filled(kind: Kind, sync: Sync) -> World {
+pub(crate) fn filled(kind: Kind, sync: Sync) -> World {
     let world = World::of(&Plan { down_after: DOWN_AFTER.as_millis() as u64, ..plan(kind) });
     let servers = &world.cluster.groups[0].servers;
     for server in servers {
@@ -158,7 +158,7 @@ fn restart(world: &mut World, port: u16, absence: Duration) {
 }
 
 /// Its keys; -1 if it does not answer.
-fn size(server: &Server) -> i64 {
+pub(crate) fn size(server: &Server) -> i64 {
     match server.call(&["DBSIZE"]) {
         Ok(Value::Integer(keys)) => keys,
         _ => -1,
