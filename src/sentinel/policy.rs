@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 
 use super::id::MasterName;
 
-/// `stale-replica-promotion`: what happens when stock's rule finds every replica too stale (beyond.md B1).
+/// `stale-replica-promotion`: which replicas are too stale to be promoted (beyond.md B1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StaleReplicaPromotion {
-    /// The freshest of what can be reached is good enough, once a majority can be reached or was waited for.
+    /// When stock's rule refuses them all, the freshest that can be reached is good enough, once a majority can be reached
+    /// or was waited for. One that waits for its first copy is refused beside one with keys.
     #[default]
     Relative,
-    /// Stock: no failover.
+    /// Stock's rule alone: no failover, or one to a replica that has nothing.
     Never,
     /// As `Relative`, without waiting.
     Always,
