@@ -228,12 +228,18 @@ impl Monitor {
         self.cast_vote(candidate, epoch, env, out);
     }
 
-    /// Whether to stand instead of voting for this candidate. Who asks again in a newer epoch says with it that the
-    /// attempt for which we voted has ended. If we see a replica that we would promote, it may have found none, as after
-    /// a RESET or on the wrong side of a partition, and with vote after vote would keep everybody else from standing.
+    /// Whether to stand instead of voting for this candidate. Who asks again in a newer epoch, of a master that has not been
+    /// well since, says with it that the attempt for which we voted has ended. If we see a replica that we would promote, it
+    /// may have found none, as after a RESET or on the wrong side of a partition, and with vote after vote would keep
+    /// everybody else from standing.
     pub(super) fn takes_over_from(&self, candidate: &RunId, epoch: Epoch, env: &Env<'_>) -> bool {
-        let voted_for = matches!(&self.failover.pace.hold, Some((_, Hold::Leader(leader))) if leader == candidate);
-        let asks_again = voted_for && epoch > self.ledger.leader_epoch();
+        let voted_at = match &self.failover.pace.hold {
+            Some((at, Hold::Leader(leader))) if leader == candidate => *at,
+            _ => return false,
+        };
+        let is_silent = self.master.link.health.last_available <= voted_at;
+        let is_same_failure = is_silent || self.odown.is_some_and(|since| since <= voted_at);
+        let asks_again = is_same_failure && epoch > self.ledger.leader_epoch();
         asks_again && !self.elects_as_stock(env) && self.may_start() && self.would_promote(env)
     }
 

@@ -80,6 +80,9 @@ pub enum FailoverState {
         promoted: ReplicaKey,
         /// The connection on which it was told.
         told_on: LinkId,
+        /// Reports asked for before that which are still on their way there: what has called itself master all along does
+        /// so in them, whatever has become of it meanwhile.
+        owed: u32,
         /// It is master; this revision makes that durable.
         saving: Option<Rev>,
     },
@@ -391,6 +394,7 @@ impl Monitor {
         let timed_out = is_due(Some(self.promotion_times_out_at(since)), env.now.mono);
         let server = self.server(&who).filter(|server| self.may_be_promoted(server));
         let link = server.and_then(|server| server.link.command_id()).filter(|_| !timed_out);
+        let owed = self.infos_owed(&who);
         let Some(told_on) = link.filter(|_| self.send_all(&who, transaction(None, env), out)) else {
             return timed_out && self.abort(EventKind::AbortReplicaTimeout, env, out);
         };
@@ -404,7 +408,7 @@ impl Monitor {
         // (failover.md 12.3, S8; 154).
         self.send_info(&who, env.now.mono, out);
         self.failover.state =
-            FailoverState::WaitPromotion { epoch, since: env.now.mono, promoted, told_on, saving: None };
+            FailoverState::WaitPromotion { epoch, since: env.now.mono, promoted, told_on, owed, saving: None };
         self.emit(EventKind::StateWaitPromotion, self.describe(&who, env), out);
         true
     }
@@ -420,12 +424,31 @@ impl Monitor {
         let is_anothers =
             self.failover.state.epoch().is_some_and(|epoch| self.is_handed_over() && self.is_superseded(epoch));
         let may_be_promoted = self.server(&who).is_some_and(|server| self.may_be_promoted(server));
+        let still_owed = self.infos_owed(&who);
         if lost && may_be_promoted && !is_anothers && self.send_all(&who, transaction(None, env), out) {
             self.note_told_to_be_master(key);
             self.send_info(&who, env.now.mono, out);
-            if let (FailoverState::WaitPromotion { told_on, .. }, Some(link)) = (&mut self.failover.state, link) {
-                *told_on = link;
+            if let (FailoverState::WaitPromotion { told_on, owed, .. }, Some(link)) = (&mut self.failover.state, link) {
+                (*told_on, *owed) = (link, still_owed);
             }
+        }
+    }
+
+    fn infos_owed(&self, who: &ServerId) -> u32 {
+        self.server(who).map_or(0, |server| server.infos_outstanding)
+    }
+
+    /// Whether a report of a replica is one that was asked for before it was told to be master.
+    pub(super) fn is_report_from_before(&mut self, key: &ReplicaKey) -> bool {
+        let link = self.server(&ServerId::Replica(key.clone())).and_then(|server| server.link.command_id());
+        match &mut self.failover.state {
+            FailoverState::WaitPromotion { promoted, told_on, owed, .. }
+                if promoted == key && link == Some(*told_on) && *owed > 0 =>
+            {
+                *owed -= 1;
+                true
+            }
+            _ => false,
         }
     }
 

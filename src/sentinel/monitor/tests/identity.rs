@@ -271,6 +271,30 @@ fn a_replica_that_was_promoted_in_vain_is_no_stranger_when_it_comes_back() {
     assert_eq!(reused(&mut bench, REPLICA, stranger()), (Vec::new(), true));
 }
 
+/// beyond.md B2: what has called itself master before it was told to be one does so in reports that were on their way
+/// then, and may be gone by now.
+#[test]
+fn a_promotion_is_not_completed_by_a_report_from_before() {
+    let mut bench = group(IdentityGuard::Evidence);
+    bench.elect_me(1);
+    let chosen = bench.servers.get_mut(REPLICA).expect("there");
+    (chosen.offset, chosen.obeys) = (11, false);
+    bench.kill(MASTER);
+    bench.run(1_500);
+    let FailoverState::WaitPromotion { owed, .. } = &mut bench.monitor.failover.state else { panic!("it is told") };
+    *owed = 1;
+    bench.servers.get_mut(REPLICA).expect("there").role = Role::Master;
+    let mut reports = 0;
+    while matches!(bench.monitor.failover.state, FailoverState::WaitPromotion { saving: None, .. }) {
+        let before = bench.monitor.replicas.values().filter_map(|replica| replica.server.info_at).max();
+        bench.run(10);
+        let replicas = bench.monitor.replicas.values();
+        reports += usize::from(replicas.filter_map(|replica| replica.server.info_at).max() > before);
+        assert!(reports <= 4, "it counts in the end");
+    }
+    assert!(reports >= 2, "the first one does not count");
+}
+
 /// beyond.md B2: whoever answers in its place has not been promoted.
 #[test]
 fn a_promotion_is_not_completed_by_somebody_else() {

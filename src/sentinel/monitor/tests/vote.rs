@@ -161,3 +161,19 @@ fn a_candidate_that_asks_again_is_overtaken_by_who_knows_a_replica() {
     assert_eq!(asked_twice(true), (Some(vote_answer(true, Some(PEER_A), 1)), true));
     assert_eq!(asked_twice(false), (Some(vote_answer(true, Some(PEER_A), 2)), false));
 }
+
+/// beyond.md B5: a master that was well meanwhile has failed anew, and who asked for votes then does not ask again.
+#[test]
+fn a_candidate_of_another_failure_is_voted_for() {
+    let mut bench = Bench::with_peers();
+    bench.kill(MASTER);
+    bench.run(900);
+    bench.ask_for_vote(PEER_A, 1);
+    bench.dead.remove(MASTER);
+    bench.run(14_000);
+    bench.kill(MASTER);
+    bench.run(1_010);
+    bench.ask_for_vote(PEER_A, 2);
+    bench.run(100);
+    assert_eq!(bench.answers().last(), Some(&vote_answer(true, Some(PEER_A), 2)));
+}
