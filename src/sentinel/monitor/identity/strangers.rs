@@ -83,7 +83,9 @@ impl Monitor {
             return Some(owner);
         }
         let is_plausible = is_kin && (!self.master_looks_sane(env) || self.was_member(master));
-        if self.is_followed(master, Millis(0)) || !self.knows_members() || is_plausible {
+        // Who followed a member that was there does not follow whoever speaks for the place now.
+        let since = self.heard_at_a_replica(&hello.id).unwrap_or_default();
+        if self.is_followed(master, since) || !self.knows_members() || is_plausible {
             return None;
         }
         if is_kin {
@@ -144,14 +146,14 @@ impl Monitor {
             Some(replica) => !replica.server.is_there(),
             // A host name may have moved on from there, while our subscription has not: then it is heard on the very server
             // that it speaks for.
-            None => self.was_member(named) && !self.is_heard_at_a_replica(sender),
+            None => self.was_member(named) && self.heard_at_a_replica(sender).is_none(),
         }
     }
 
-    /// Whether what this Sentinel says speaks against a server on whose channel it was heard.
-    fn is_heard_at_a_replica(&self, sender: &RunId) -> bool {
-        let mut heard = self.replicas.values().filter_map(|replica| replica.server.suspicion.heard.as_ref());
-        heard.any(|heard| heard.from == *sender)
+    /// Since when this Sentinel is heard on the channel of a server against which it speaks.
+    fn heard_at_a_replica(&self, sender: &RunId) -> Option<Millis> {
+        let heard = self.replicas.values().filter_map(|replica| replica.server.suspicion.heard.as_ref());
+        heard.filter(|heard| heard.from == *sender).map(|heard| heard.at).max()
     }
 
     /// Whoever names our master is one of ours.

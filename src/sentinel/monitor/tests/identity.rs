@@ -416,9 +416,16 @@ fn whoever_speaks_for_where_a_name_led_before_is_no_peer() {
     let leads_to = |ip: &str| Input::Resolved { host: "redis.example".into(), ip: ip.parse().ok() };
     bench.feed(leads_to("127.0.0.1"));
     bench.run(11_000);
+    // Another member followed it then.
+    let other = bench.servers.get_mut(OTHER_REPLICA).expect("there");
+    (other.master_port, other.obeys) = (7001, false);
+    bench.run(11_000);
     bench.feed(leads_to("127.0.0.9"));
     hears(&mut bench, at, "mymaster", 7001);
-    assert_eq!(bench.monitor.record().sentinels, []);
+    let link = bench.subscriptions.iter().copied().find(|link| bench.links.get(link).is_some_and(|to| to == at));
+    let newer = format!("127.0.0.1,26390,{STRANGER},9,mymaster,127.0.0.1,7001,9");
+    bench.feed(Input::PubSub { link: link.expect("it is subscribed to"), payload: Some(newer.as_bytes().into()) });
+    assert_eq!((bench.monitor.record().sentinels, bench.monitor.record().addr.port), (Vec::new(), 6379));
     // One of ours that lags behind is not heard there.
     bench.hello(PEER_A, 26380, 0, 7001, 0);
     assert_eq!(bench.monitor.record().sentinels.len(), 1);
