@@ -80,8 +80,8 @@ pub enum FailoverState {
         promoted: ReplicaKey,
         /// The connection on which it was told.
         told_on: LinkId,
-        /// Reports asked for before that which are still on their way there: what has called itself master all along does
-        /// so in them, whatever has become of it meanwhile.
+        /// Reports on that connection which were asked for before, and are still on their way. What has called itself master
+        /// all along does so in them, whatever has become of it meanwhile.
         owed: u32,
         /// It is master; this revision makes that durable.
         saving: Option<Rev>,
