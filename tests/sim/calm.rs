@@ -26,7 +26,10 @@ impl World {
         self.run_for((rest + 2_000) * MS)?;
         let mut members = self.servers.iter().filter(|server| server.group == group);
         let is_ready = self.servers[master].has_keys && members.all(|server| server.answers(self.sh.now));
-        if self.named_master(group) != Some(master) || !is_ready {
+        // An attempt to connect that was lost in a partition is waited for, and whoever waits does not see what there is.
+        let views = || self.nodes.iter().filter_map(|node| node.view(group));
+        let sees_all = views().flat_map(|view| &view.replicas).all(|replica| replica.instance.flags == "slave");
+        if self.named_master(group) != Some(master) || !is_ready || !sees_all {
             return Ok(());
         }
         self.sh.stats.rebirths += 1;

@@ -58,21 +58,24 @@ impl World {
     }
 
     /// Somebody else's Sentinel whose hello was heard over a connection that led to two processes may have been taken for
-    /// a peer. An operator sees one that is not his, and has it forgotten, as soon as no failover is under way there.
+    /// a peer. An operator sees one that is not his, and has it forgotten, as soon as no failover is under way there and it
+    /// has heard of the newest configuration: with its peers it forgets where it would hear of that.
     fn forget_strangers(&mut self) -> Result<(), Violation> {
         const TRIES: usize = 30;
         for _ in 0..TRIES {
             let is_ours = |id: &str| self.sh.checkers.facts.node_of(id).is_some();
+            let newest = |group| self.nodes.iter().filter_map(|node| Some(node.view(group)?.config_epoch)).max();
             let polluted = self.seats().into_iter().filter_map(|(node, group)| {
                 let view = self.nodes[node].view(group)?;
                 let is_polluted = view.sentinels.iter().any(|peer| !is_ours(&peer.instance.name));
-                is_polluted.then_some((node, group, view.failover_state.is_none()))
+                let is_ready = view.failover_state.is_none() && Some(view.config_epoch) == newest(group);
+                is_polluted.then_some((node, group, is_ready))
             });
             let polluted: Vec<_> = polluted.collect();
             if polluted.is_empty() {
                 break;
             }
-            for (node, group, _) in polluted.into_iter().filter(|(.., is_idle)| *is_idle) {
+            for (node, group, _) in polluted.into_iter().filter(|(.., is_ready)| *is_ready) {
                 self.administer(node, group, AdminRequest::Reset);
             }
             self.run_for(1_000 * MS)?;
@@ -98,12 +101,17 @@ impl World {
         Ok(())
     }
 
-    /// Members of a group that one of its Sentinels takes for somebody else's.
+    /// Members of a group that one of its Sentinels takes for somebody else's: what its flags say, and masters of newer
+    /// configurations that it does not follow.
     fn wronged(&self, node: usize, group: usize) -> Vec<Addr> {
-        let replicas = self.nodes[node].view(group).into_iter().flat_map(|view| &view.replicas);
-        let foreign = replicas.map(|replica| &replica.instance).filter(|instance| instance.flags.ends_with("foreign"));
-        let servers =
-            foreign.filter_map(|instance| Some(&self.servers[self.server_at(&instance.host, instance.port)?]));
+        let Some(view) = self.nodes[node].view(group) else { return Vec::new() };
+        let replicas = view.replicas.iter().map(|replica| &replica.instance);
+        let foreign = replicas.filter(|instance| instance.flags.ends_with("foreign"));
+        let all = self.nodes.iter().filter_map(|node| node.view(group));
+        let newer = all.filter(|other| other.config_epoch > view.config_epoch).map(|other| &other.instance);
+        let servers = foreign
+            .chain(newer)
+            .filter_map(|instance| Some(&self.servers[self.server_at(&instance.host, instance.port)?]));
         servers.filter(|server| server.group == group).map(|server| Addr::new(&server.ip, server.port)).collect()
     }
 

@@ -227,8 +227,13 @@ impl Monitor {
         };
         servers.push(std::mem::replace(&mut self.master, new_master));
         let mut replicas = BTreeMap::new();
-        for server in servers {
+        for mut server in servers {
             let key = ReplicaKey::from(server.addr.key(env.node));
+            // A newer configuration may have given the old master the name that is the new one's.
+            if *key == *self.master.addr.key(env.node) {
+                close_links(&mut server, now, out);
+                continue;
+            }
             let twin = replicas.insert(key, Box::new(Replica::new(server.recast(Role::Replica, now), now)));
             if let Some(mut twin) = twin {
                 close_links(&mut twin.server, now, out);
