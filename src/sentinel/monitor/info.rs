@@ -307,11 +307,8 @@ impl Monitor {
     fn follow_up(&mut self, key: &ReplicaKey, role: Option<Role>, env: &Env<'_>, out: &mut Outbox) {
         let is_from_before = self.is_report_from_before(key);
         match role {
-            Some(Role::Master) if self.promoted() == Some(key) => {
-                if !is_from_before {
-                    self.promotion_reported(env, out);
-                }
-            }
+            Some(Role::Master) if is_from_before => {}
+            Some(Role::Master) if self.promoted() == Some(key) => self.promotion_reported(env, out),
             Some(Role::Master) if self.demote_deposed(key, env, out) => {}
             Some(Role::Master) => self.correct_role(key, env, out),
             Some(Role::Replica) => {
