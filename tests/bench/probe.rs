@@ -1,6 +1,5 @@
 //! Somebody who asks a Sentinel again and again and writes down how long each answer took.
 
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -52,7 +51,6 @@ impl Probe {
         let (samples, ends) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let (notes, end) = (Arc::clone(&samples), Arc::clone(&ends));
         let thread = std::thread::spawn(move || {
-            go_first();
             while !end.load(Ordering::Relaxed) {
                 let asked = Instant::now();
                 if !ask() {
@@ -81,15 +79,6 @@ impl Probe {
         }
         std::mem::take(&mut *self.samples.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// Has this thread run before others where the system lets us, so that it waits for the Sentinel and not for a processor,
-/// which a thousand servers keep busy as well.
-fn go_first() {
-    let thread = nix::unistd::gettid().to_string();
-    let mut renice = Command::new("renice");
-    // Whoever may not do so has longer waits, of both programs.
-    let _ = renice.args(["-n", "-15", "-p", &thread]).stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 
 impl Drop for Probe {

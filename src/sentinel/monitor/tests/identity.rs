@@ -26,6 +26,17 @@ fn group(guard: IdentityGuard) -> Bench {
     bench
 }
 
+/// The master is dead, and its replica has been told to take its place, and has not.
+fn told_to_promote() -> Bench {
+    let mut bench = group(IdentityGuard::Evidence);
+    bench.elect_me(1);
+    let chosen = bench.servers.get_mut(REPLICA).expect("there");
+    (chosen.offset, chosen.obeys) = (11, false);
+    bench.kill(MASTER);
+    bench.run(1_500);
+    bench
+}
+
 fn with(identity_guard: IdentityGuard) -> Policies {
     Policies { defaults: MasterPolicy { identity_guard, ..MasterPolicy::default() }, ..Policies::default() }
 }
@@ -275,12 +286,7 @@ fn a_replica_that_was_promoted_in_vain_is_no_stranger_when_it_comes_back() {
 /// then, and may be gone by now.
 #[test]
 fn a_promotion_is_not_completed_by_a_report_from_before() {
-    let mut bench = group(IdentityGuard::Evidence);
-    bench.elect_me(1);
-    let chosen = bench.servers.get_mut(REPLICA).expect("there");
-    (chosen.offset, chosen.obeys) = (11, false);
-    bench.kill(MASTER);
-    bench.run(1_500);
+    let mut bench = told_to_promote();
     let FailoverState::WaitPromotion { owed, .. } = &mut bench.monitor.failover.state else { panic!("it is told") };
     *owed = 1;
     bench.servers.get_mut(REPLICA).expect("there").role = Role::Master;
@@ -305,12 +311,7 @@ fn a_promotion_is_not_completed_by_somebody_else() {
         ("anybody", master('x', vec![replid('x'), data]), 6381),
     ];
     for (what, server, wanted) in answers {
-        let mut bench = group(IdentityGuard::Evidence);
-        bench.elect_me(1);
-        let chosen = bench.servers.get_mut(REPLICA).expect("there");
-        (chosen.offset, chosen.obeys) = (11, false);
-        bench.kill(MASTER);
-        bench.run(1_500);
+        let mut bench = told_to_promote();
         assert!(bench.sent_to(REPLICA).contains(&"SLAVEOF NO ONE".to_owned()), "{what}");
         bench.kill(REPLICA);
         bench.servers.insert(REPLICA.to_owned(), server);
