@@ -152,9 +152,11 @@ impl Daemon {
         if is_daemon {
             nix::unistd::daemon(true, false).map_err(std::io::Error::from)?;
         }
+        let open_files = limits::raise_open_files(settings.max_clients.into());
+        limits::reserve_descriptors();
         log::start_writer();
         banner();
-        let open_files = limits::raise_open_files(settings.max_clients.into())?;
+        let open_files = open_files?;
         for (level, line) in &open_files.lines {
             log(*level, line);
         }

@@ -119,19 +119,21 @@ impl Publisher {
         let meant = ip.map(|ip| ip.to_string()).filter(|ip| *ip != shown);
         let configured: Vec<(String, u16)> =
             [Some(shown), meant].into_iter().flatten().map(|host| (host, *port)).collect();
-        self.book.send_if_modified(|book| {
-            let known = |addr| book.by_addr.get(addr).is_some_and(|owners| owners.contains(&name));
-            let known = book.replies.get(&name) == Some(&reply) && configured.iter().all(known);
-            if known {
-                return false;
-            }
+        let is_known = |book: &AddressBook| {
+            let owns = |addr| book.by_addr.get(addr).is_some_and(|owners| owners.contains(&name));
+            book.replies.get(&name) == Some(&reply) && configured.iter().all(owns)
+        };
+        // Nearly always it is, and then no reader has to wait for us, who may be interrupted at any moment.
+        if is_known(&self.book.borrow()) {
+            return;
+        }
+        self.book.send_modify(|book| {
             let book = Arc::make_mut(book);
             book.forget_addresses_of(&name);
             for addr in configured {
                 book.by_addr.entry(addr).or_default().insert(name.clone());
             }
             book.replies.insert(name, reply);
-            true
         });
     }
 }

@@ -1,12 +1,17 @@
 //! The limit of open files, which bounds the number of clients (config.md 6.3).
 
+use std::fs::File;
+
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::sentinel::event::Level;
 
 /// Descriptors kept for what is not a client: links, listeners, files.
 const RESERVED: u64 = 32;
+/// Slots of the kernel's table of descriptors that are reserved at most, half a megabyte.
+const SLOTS: u64 = 1 << 16;
 /// How far each further attempt asks for less.
 const STEP: u64 = 16;
 /// What stock assumes when it cannot ask.
@@ -49,6 +54,16 @@ pub fn raise_open_files(maxclients: u64) -> Result<Outcome, TooFew> {
             Ok(Outcome { maxclients: maxclients.min(ASSUMED - RESERVED), lines: vec![(Level::Warning, line)] })
         }
     }
+}
+
+/// Has the kernel make its table of descriptors as large as the limit allows, while the process has one thread. Later it
+/// doubles it whenever it is full, and whoever opens or accepts a connection then waits, 10 ms and more on a busy machine,
+/// until no thread can be reading the old one.
+pub fn reserve_descriptors() {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(ASSUMED, |(soft, _)| soft.min(SLOTS));
+    let Ok(file) = File::open("/dev/null") else { return };
+    // What could not be reserved is had later, a little more slowly.
+    let _ = fcntl(&file, FcntlArg::F_DUPFD_CLOEXEC(limit as i32 - 1)).map(nix::unistd::close);
 }
 
 /// Finds the highest limit that `set` accepts, between the `current` one and what `maxclients` needs.
@@ -118,6 +133,15 @@ mod tests {
     fn takes_the_first_step_that_is_allowed() {
         let outcome = settle(10_000, 1024, |limit| if limit <= 5_000 { Ok(()) } else { Err(Errno::EPERM) });
         assert_eq!(outcome.map(|outcome| outcome.maxclients), Ok(4_992 - RESERVED));
+    }
+
+    #[test]
+    fn the_table_of_descriptors_needs_not_grow() {
+        reserve_descriptors();
+        let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).expect("it can be asked");
+        let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+        let slots = status.lines().find_map(|line| line.strip_prefix("FDSize:")).expect("a line of its own");
+        assert!(slots.trim().parse::<u64>().expect("a number") >= soft.min(SLOTS), "{slots}");
     }
 
     /// config.md 182
