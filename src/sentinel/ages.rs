@@ -1,9 +1,9 @@
-//! Ages of a link that change with every PING, where anybody can look at them at any time.
+//! What changes of a link with every PING or with every master that shares it, where anybody can look at any time.
 //!
 //! To copy them into a view or a message at each change would cost more than everything else a quiet master costs. Whoever
 //! owns the link writes them here, on the control thread; monitors that share it and client connections read.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::peer::LinkHealth;
 use super::time::Millis;
@@ -48,6 +48,7 @@ pub struct SharedAges {
     last_pong: AtomicU64,
     pending_commands: AtomicU64,
     round_trip: AtomicU64,
+    refcount: AtomicU32,
 }
 
 impl SharedAges {
@@ -60,6 +61,7 @@ impl SharedAges {
             last_pong: AtomicU64::default(),
             pending_commands: AtomicU64::default(),
             round_trip: AtomicU64::default(),
+            refcount: AtomicU32::default(),
         };
         ages.set(health);
         ages
@@ -73,6 +75,7 @@ impl SharedAges {
         self.last_pong.store(health.last_pong.0, Relaxed);
         self.pending_commands.store(health.pending_commands, Relaxed);
         self.round_trip.store(health.round_trip, Relaxed);
+        self.refcount.store(health.refcount, Relaxed);
     }
 
     /// Brings a copy up to date. One of another connection stays: news of the connection itself come by message.
@@ -83,6 +86,7 @@ impl SharedAges {
             health.last_pong = self.last_pong();
             health.pending_commands = self.pending_commands();
             health.round_trip = self.round_trip.load(Relaxed);
+            health.refcount = self.refcount();
         }
     }
 
@@ -108,6 +112,11 @@ impl SharedAges {
     pub fn pending_commands(&self) -> u64 {
         self.pending_commands.load(Relaxed)
     }
+
+    /// Masters that share the link.
+    pub fn refcount(&self) -> u32 {
+        self.refcount.load(Relaxed)
+    }
 }
 
 impl Eq for SharedAges {}
@@ -115,7 +124,8 @@ impl Eq for SharedAges {}
 impl PartialEq for SharedAges {
     fn eq(&self, other: &SharedAges) -> bool {
         let all = |ages: &SharedAges| {
-            (ages.ping_pending_since(), ages.last_available(), ages.last_pong(), ages.pending_commands())
+            let pings = (ages.ping_pending_since(), ages.last_available(), ages.last_pong());
+            (pings, ages.pending_commands(), ages.refcount())
         };
         all(self) == all(other)
     }

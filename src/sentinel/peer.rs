@@ -168,7 +168,13 @@ pub struct Peer {
     id: RunId,
     addr: Addr,
     link: Link,
+    /// The masters that have it, and the `down_after` of each.
     watchers: BTreeMap<MasterName, u64>,
+    /// Those who have to be told how the link is whether that has changed or not.
+    newcomers: Vec<MasterName>,
+    /// The shortest of the `down_after`s. Looked for when one changes: at a thousand masters that costs as much as all else
+    /// that an input does.
+    down_after: Option<u64>,
     /// Who gets the replies that are outstanding, in order of sending.
     awaiting: VecDeque<Option<(MasterName, Tag)>>,
     credentials: Option<(Option<String>, Secret)>,
@@ -185,6 +191,8 @@ impl Peer {
             addr,
             link: Link::new(now),
             watchers: BTreeMap::new(),
+            newcomers: Vec::new(),
+            down_after: None,
             awaiting: VecDeque::new(),
             credentials: None,
             last_link: 0,
@@ -236,11 +244,13 @@ impl Peer {
             }
             PeerInput::Reply { link, tag, value } => self.replied(link, tag, value, now, out),
             PeerInput::Watch { master, down_after } => {
-                self.watchers.insert(master, down_after);
-                self.reported = None;
+                self.watchers.insert(master.clone(), down_after);
+                self.newcomers.push(master);
+                self.watchers_changed();
             }
             PeerInput::Unwatch { master } => {
                 self.watchers.remove(&master);
+                self.watchers_changed();
                 for entry in &mut self.awaiting {
                     if entry.as_ref().is_some_and(|(owner, _)| *owner == master) {
                         *entry = None;
@@ -262,12 +272,16 @@ impl Peer {
         }
     }
 
+    fn watchers_changed(&mut self) {
+        self.down_after = self.watchers.values().min().copied();
+        self.link.health.refcount = self.watchers.len().max(1) as u32;
+    }
+
     fn step(&mut self, env: &Env<'_>, out: &mut PeerOutbox) {
         let now = env.now.mono;
         if self.tilt.must_rearm(env.tilt) && env.node.policies.tilt == TiltMode::Rearm {
             self.link.rearm(now);
         }
-        self.link.health.refcount = self.watchers.len().max(1) as u32;
         if is_due(self.recycle_at(env), now) {
             self.close(now, out);
         }
@@ -294,15 +308,11 @@ impl Peer {
 
     /// The smallest period of the masters that share this peer.
     fn ping_period(&self, env: &Env<'_>) -> u64 {
-        self.down_after().map_or(env.node.periods.ping, |down_after| down_after.min(env.node.periods.ping))
+        self.down_after.map_or(env.node.periods.ping, |down_after| down_after.min(env.node.periods.ping))
     }
 
     fn recycle_at(&self, env: &Env<'_>) -> Option<Millis> {
-        self.link.recycle_command_at(self.down_after()?, &env.node.periods)
-    }
-
-    fn down_after(&self) -> Option<u64> {
-        self.watchers.values().min().copied()
+        self.link.recycle_command_at(self.down_after?, &env.node.periods)
     }
 
     fn connect(&mut self, env: &Env<'_>, out: &mut PeerOutbox) {
@@ -351,7 +361,7 @@ impl Peer {
         }
         self.link.replied(now);
         if tag == Tag::Ping {
-            let seemed_down = self.down_after().and_then(|down_after| self.link.health.down_at(down_after));
+            let seemed_down = self.down_after.and_then(|down_after| self.link.health.down_at(down_after));
             if is_due(seemed_down, now) {
                 // Whoever took it for down has to hear of this at once.
                 self.reported = None;
@@ -392,15 +402,18 @@ impl Peer {
     fn report(&mut self, out: &mut PeerOutbox) {
         let health = self.link.health;
         let known = self.reported.is_some_and(|told| {
-            (told.generation, told.connected, told.local, told.refcount)
-                == (health.generation, health.connected, health.local, health.refcount)
+            (told.generation, told.connected, told.local) == (health.generation, health.connected, health.local)
         });
-        if !known {
+        let newcomers = std::mem::take(&mut self.newcomers);
+        let untold: Vec<MasterName> = if known {
+            newcomers.into_iter().filter(|master| self.watchers.contains_key(master)).collect()
+        } else {
             self.reported = Some(health);
-            for master in self.watchers.keys() {
-                let ages = Arc::clone(self.link.ages());
-                out.push(PeerOutput::Health { master: master.clone(), health, ages });
-            }
+            self.watchers.keys().cloned().collect()
+        };
+        let ages = self.link.ages();
+        for master in untold {
+            out.push(PeerOutput::Health { master, health, ages: Arc::clone(ages) });
         }
     }
 }

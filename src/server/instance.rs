@@ -49,7 +49,7 @@ impl Fields {
         self.text("runid", &instance.run_id);
         self.text("flags", &instance.flags);
         self.number("link-pending-commands", instance.ages.pending_commands());
-        self.number("link-refcount", instance.refcount);
+        self.number("link-refcount", instance.ages.refcount());
         if let Some(state) = failover_state {
             self.text("failover-state", state);
         }

@@ -292,7 +292,6 @@ pub(crate) fn instance(name: &str, host: &str, port: u16, flags: &str, now: Mill
         port,
         run_id: "d".repeat(40),
         flags: flags.to_owned(),
-        refcount: 1,
         ages: Arc::new(SharedAges::new(&LinkHealth { ping_pending_since: None, ..LinkHealth::new(now) })),
         sdown_since: None,
         down_after: 30_000,

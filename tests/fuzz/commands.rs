@@ -125,7 +125,6 @@ fn master(name: &str) -> MasterView {
             port: 6379,
             run_id: String::new(),
             flags: "master".to_owned(),
-            refcount: 1,
             ages: Arc::new(SharedAges::new(&LinkHealth { ping_pending_since: None, ..LinkHealth::new(now) })),
             sdown_since: None,
             down_after: 30_000,

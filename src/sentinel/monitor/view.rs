@@ -74,9 +74,7 @@ pub struct InstanceView {
     pub run_id: String,
     /// Comma-separated, in the order of commands.md 4.
     pub flags: String,
-    /// Masters that share the link.
-    pub refcount: u32,
-    /// PINGs and replies, as they are.
+    /// PINGs, replies, and masters that share the link, as they are.
     pub ages: Arc<SharedAges>,
     /// Since when SDOWN.
     pub sdown_since: Option<Millis>,
@@ -164,7 +162,6 @@ impl Monitor {
             port: server.addr.port,
             run_id: server.run_id.clone().unwrap_or_default(),
             flags: self.server_flags(who, server),
-            refcount: server.link.health.refcount,
             ages: Arc::clone(server.link.ages()),
             sdown_since: server.sdown,
             down_after: self.spec.down_after,
@@ -201,7 +198,6 @@ impl Monitor {
                 port: sentinel.addr.port,
                 run_id: id.to_string(),
                 flags: join_flags(&flags),
-                refcount: health.refcount,
                 ages: Arc::clone(&sentinel.ages),
                 sdown_since: sentinel.sdown,
                 down_after: self.spec.down_after,

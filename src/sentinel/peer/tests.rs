@@ -294,6 +294,8 @@ fn masters_are_told_what_they_have_to_act_on() {
     bench.feed(PeerInput::Reply { link, tag: Tag::Ping, value: Reply::Status(b"PONG".as_slice().into()) });
     assert_eq!(bench.reports(), 1);
     assert_eq!(bench.health().silent_since(), None);
+    bench.watch("second", 4_000);
+    assert_eq!(bench.reports(), 2, "a newcomer is its own news, not that of a thousand others");
 }
 
 /// failover.md 24, 26, 37: a silent peer is pinged on, its connection replaced after 15 s, its age kept.

@@ -22,7 +22,7 @@ impl Checker for BoundedLinks {
         let replicas = view.replicas.iter().map(|replica| &replica.instance);
         let peers = view.sentinels.iter().map(|peer| &peer.instance);
         for instance in replicas.chain(peers).chain([&view.instance]) {
-            if instance.ages.pending_commands() > 100 * u64::from(instance.refcount) + CONTROL {
+            if instance.ages.pending_commands() > 100 * u64::from(instance.ages.refcount()) + CONTROL {
                 return Err(format!(
                     "n{node}: {} commands wait for {}",
                     instance.ages.pending_commands(),

@@ -113,7 +113,6 @@ pub(super) fn instance(addr: &Addr, name: String, link: &Link, sdown: Option<u64
         port: addr.port,
         run_id: String::new(),
         flags: flags.to_owned(),
-        refcount: 1,
         ages: Arc::new(SharedAges::new(&health)),
         sdown_since: sdown.map(Millis),
         down_after: 0,
