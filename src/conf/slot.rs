@@ -144,6 +144,15 @@ impl Slot {
         Some(Slot::Master { master: master.clone(), what, which })
     }
 
+    /// Whether it is the same about the same master, of which a master has several, or another user.
+    pub fn is_kin(&self, other: &Slot) -> bool {
+        match (self, other) {
+            (Slot::Master { what, .. }, Slot::Master { what: other, .. }) => what == other,
+            (Slot::User(_), Slot::User(_)) => true,
+            _ => false,
+        }
+    }
+
     /// The slot of a line that we printed.
     pub fn of_printed(line: &[u8]) -> Slot {
         match Content::of(line) {

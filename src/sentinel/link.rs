@@ -190,12 +190,7 @@ impl Link {
         self.pace = UNHURRIED;
     }
 
-    /// Has missing connections tried so often, ms, and not once a second.
-    pub fn set_pace(&mut self, pace: u64) {
-        self.pace = Attempts { command: pace, pubsub: pace };
-    }
-
-    /// The same for the command connection alone.
+    /// Has a missing command connection tried so often, ms, and not once a second. Nobody is in a hurry to hear hellos.
     pub fn set_command_pace(&mut self, pace: u64) {
         self.pace.command = pace;
     }
@@ -215,8 +210,7 @@ impl Link {
     }
 
     /// When to open a missing connection: at once, but attempts at the same one are a second apart, or what
-    /// [`Link::set_pace`] says. Stock counts them
-    /// together; whoever is sent `CLIENT KILL` loses both, one a little later than the other, and would be without that
+    /// [`Link::set_command_pace`] says. Stock counts them together; whoever is sent `CLIENT KILL` loses both, one a little later than the other, and would be without that
     /// one for a second (failover.md 12.3, S3).
     pub fn connect_at(&self, wants_pubsub: WantsPubSub, now: Millis) -> Option<Millis> {
         let next = |last: Option<Millis>, pace: u64| last.map_or(now, |last| last + pace);

@@ -3,6 +3,8 @@
 //! Monitors and the supervisor commit; nobody waits here. Each commit is answered by one [`Ack`] once the file is on
 //! disk or could not be written. While a save runs, further commits collect and are saved together, and what nobody waits
 //! for stays for more to come when there was a save just before: a thousand masters are discovered with tens of saves.
+//! What somebody waits for stays as long as the last save took to prepare, which is nothing with a few masters: a thousand
+//! elections need the processor more than a thousand saves.
 //! After a failure the state stays dirty and is saved again, after a while or with the next commit; a master hears of it
 //! when its newest record is on disk after all.
 
@@ -150,7 +152,7 @@ pub fn spawn(
 ) -> (StoreHandle, task::JoinHandle<()>) {
     let queue = Arc::new(Mutex::new(Queue::default()));
     let (wake, woken) = mpsc::channel(1);
-    let saver = Box::new(Saver { image, disk, epoch, users, written: None });
+    let saver = Box::new(Saver { image, disk, epoch, users, written: None, preparation: Duration::ZERO });
     let store = Store {
         queue: queue.clone(),
         woken,
@@ -159,7 +161,8 @@ pub fn spawn(
         failed: BTreeMap::new(),
         retry: None,
         pause: Instant::now(),
-        is_pausing: false,
+        rest: Instant::now(),
+        waits_until: None,
     };
     (StoreHandle { queue, wake }, tokio::spawn(store.run()))
 }
@@ -181,8 +184,10 @@ struct Store {
     retry: Option<(Instant, Duration)>,
     /// Until when changes that nobody waits for collect.
     pause: Instant,
-    /// There are such changes.
-    is_pausing: bool,
+    /// Until when others do.
+    rest: Instant,
+    /// Changes are there, and wait.
+    waits_until: Option<Instant>,
 }
 
 impl Store {
@@ -191,12 +196,13 @@ impl Store {
             let (open, is_due) = tokio::select! {
                 open = self.woken.recv() => (open.is_some(), false),
                 () = at(self.retry.map(|(time, _)| time)) => (true, true),
-                () = at(self.is_pausing.then_some(self.pause)) => (true, true),
+                () = at(self.waits_until) => (true, true),
             };
             let queue = {
                 let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-                self.is_pausing = open && !is_due && !queue.is_urgent && Instant::now() < self.pause;
-                if self.is_pausing {
+                let begin = if queue.is_urgent { self.rest } else { self.pause };
+                self.waits_until = (open && !is_due && Instant::now() < begin).then_some(begin);
+                if self.waits_until.is_some() {
                     continue;
                 }
                 std::mem::take(&mut *queue)
@@ -224,6 +230,7 @@ impl Store {
             (saver, result)
         });
         let (saver, result) = outcome.await.expect("saving does not panic and is never cancelled");
+        self.rest = Instant::now() + saver.preparation;
         self.saver = Some(saver);
         let result = result.map_err(Arc::new);
         match &result {
@@ -289,10 +296,13 @@ struct Saver {
     users: Option<watch::Receiver<Arc<Users>>>,
     /// What we last wrote. Anything else in the file was written by somebody else.
     written: Option<Vec<u8>>,
+    /// What the last save took but for the disk.
+    preparation: Duration,
 }
 
 impl Saver {
     fn save(&mut self, changes: Vec<Change>) -> Result<(), SaveError> {
+        let begun = Instant::now();
         for change in changes {
             match change {
                 Change::Master(record) => self.image.set_master(*record),
@@ -316,6 +326,7 @@ impl Saver {
         check(news)?;
         self.image.found_good();
         self.disk.annex(identity::print(self.image.identities()));
+        self.preparation = begun.elapsed();
         self.disk.replace(&text)?;
         self.written = Some(text);
         Ok(())

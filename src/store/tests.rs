@@ -18,10 +18,16 @@ struct FakeDisk {
     saves: Mutex<Vec<Vec<u8>>>,
     fails: AtomicBool,
     gate: Option<Mutex<blocking::Receiver<()>>>,
+    /// Who hears that the file is about to be read, and lets it be.
+    reader: Option<(mpsc::Sender<()>, Mutex<blocking::Receiver<()>>)>,
 }
 
 impl Disk for FakeDisk {
     fn read(&self) -> io::Result<Option<Vec<u8>>> {
+        if let Some((begins, gate)) = &self.reader {
+            begins.blocking_send(()).expect("the test listens");
+            gate.lock().expect("not poisoned").recv().expect("the test opens the gate");
+        }
         Ok(self.text.lock().expect("not poisoned").clone())
     }
 
@@ -151,6 +157,32 @@ async fn what_somebody_waits_for_takes_the_rest_along_at_once() {
         assert_eq!(bench.ack().await, expected);
     }
     assert_eq!((bench.disk.saves(), began.elapsed()), (2, Duration::ZERO));
+}
+
+/// While a thousand masters fail over, preparing one save after the other would take a processor from the elections.
+#[tokio::test(start_paused = true)]
+async fn a_save_that_took_long_to_prepare_is_followed_by_a_rest_as_long() {
+    let (begins, mut begun) = mpsc::channel(1);
+    let (open, gate) = blocking::channel();
+    let mut bench = Bench::new(FakeDisk { reader: Some((begins, Mutex::new(gate))), ..FakeDisk::default() });
+    let long = Duration::from_millis(40);
+    bench.commit(0, 1, 1);
+    begun.recv().await;
+    tokio::time::advance(long).await;
+    open.send(()).expect("the disk waits");
+    bench.ack().await;
+    let rests = Instant::now();
+    bench.commit(0, 2, 2);
+    begun.recv().await;
+    assert!(rests.elapsed() >= long, "{:?}", rests.elapsed());
+    open.send(()).expect("the disk waits");
+    bench.ack().await;
+    let rests = Instant::now();
+    bench.commit(0, 3, 3);
+    begun.recv().await;
+    assert_eq!(rests.elapsed(), Duration::ZERO, "the second took no time");
+    open.send(()).expect("the disk waits");
+    bench.ack().await;
 }
 
 /// config.md 5.7, 131

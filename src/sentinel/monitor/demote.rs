@@ -19,6 +19,7 @@ use crate::sentinel::event::EventKind;
 use crate::sentinel::id::Epoch;
 use crate::sentinel::io::Outbox;
 use crate::sentinel::policy::FastDemote;
+use crate::sentinel::time::RECONNECT_PERIOD;
 
 /// How often a connection to the old master is tried, ms: it takes writes from whoever does not ask a Sentinel first.
 const RECONNECT_PACE: u64 = 200;
@@ -87,7 +88,7 @@ impl Monitor {
             return;
         }
         for replica in self.replicas.values_mut().filter(|replica| replica.server.addr.same_as(&deposed.addr)) {
-            replica.server.link.set_pace(RECONNECT_PACE);
+            replica.server.link.set_command_pace(RECONNECT_PACE);
         }
         self.deposed = Some(deposed);
     }
@@ -105,7 +106,7 @@ impl Monitor {
     pub(super) fn note_demoted(&mut self, key: &ReplicaKey) {
         let Some(replica) = self.replicas.get_mut(key) else { return };
         if self.deposed.as_ref().is_some_and(|deposed| deposed.addr.same_as(&replica.server.addr)) {
-            replica.server.link.set_pace(crate::sentinel::time::RECONNECT_PERIOD);
+            replica.server.link.set_command_pace(RECONNECT_PERIOD);
             self.deposed = None;
         }
     }
