@@ -2,6 +2,7 @@
 //!
 //! Monitors write, on the control thread. Client connections read, on theirs, and neither waits for the other.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -29,11 +30,15 @@ impl AddressBook {
         self.by_addr.get(addr)?.first()
     }
 
-    fn forget_addresses_of(&mut self, name: &MasterName) {
-        self.by_addr.retain(|_, owners| {
-            owners.remove(name);
-            !owners.is_empty()
-        });
+    fn forget(&mut self, name: &MasterName, addrs: &[(String, u16)]) {
+        for addr in addrs {
+            if let Some(owners) = self.by_addr.get_mut(addr) {
+                owners.remove(name);
+                if owners.is_empty() {
+                    self.by_addr.remove(addr);
+                }
+            }
+        }
     }
 }
 
@@ -64,14 +69,24 @@ pub struct Reader {
 #[derive(Debug)]
 pub struct Publisher {
     book: watch::Sender<Arc<AddressBook>>,
+    /// What of each master is in the book.
+    entered: RefCell<BTreeMap<MasterName, Entered>>,
     directory: watch::Sender<Arc<Directory>>,
     scripts: watch::Sender<Arc<[PendingScript]>>,
+}
+
+/// Entries of one master in the [`AddressBook`].
+#[derive(Debug, PartialEq, Eq)]
+struct Entered {
+    reply: Bytes,
+    addrs: Vec<(String, u16)>,
 }
 
 impl Default for Publisher {
     fn default() -> Self {
         Publisher {
             book: watch::channel(Arc::default()).0,
+            entered: RefCell::default(),
             directory: watch::channel(Arc::default()).0,
             scripts: watch::channel(Arc::default()).0,
         }
@@ -98,10 +113,11 @@ impl Publisher {
         self.directory.send_modify(|directory| {
             Arc::make_mut(directory).remove(name);
         });
+        let Some(entered) = self.entered.borrow_mut().remove(name) else { return };
         self.book.send_modify(|book| {
             let book = Arc::make_mut(book);
             book.replies.remove(name);
-            book.forget_addresses_of(name);
+            book.forget(name, &entered.addrs);
         });
     }
 
@@ -117,24 +133,24 @@ impl Publisher {
         let InstanceView { host, port, ip, .. } = &view.instance;
         let shown = host.to_ascii_lowercase();
         let meant = ip.map(|ip| ip.to_string()).filter(|ip| *ip != shown);
-        let configured: Vec<(String, u16)> =
-            [Some(shown), meant].into_iter().flatten().map(|host| (host, *port)).collect();
-        let is_known = |book: &AddressBook| {
-            let owns = |addr| book.by_addr.get(addr).is_some_and(|owners| owners.contains(&name));
-            book.replies.get(&name) == Some(&reply) && configured.iter().all(owns)
-        };
-        // Nearly always it is, and then no reader has to wait for us, who may be interrupted at any moment.
-        if is_known(&self.book.borrow()) {
+        let addrs: Vec<(String, u16)> = [Some(shown), meant].into_iter().flatten().map(|host| (host, *port)).collect();
+        let entry = Entered { reply, addrs };
+        let mut entered = self.entered.borrow_mut();
+        // Nearly always nothing has changed, and then no reader has to wait for us, who may be interrupted at any moment.
+        if entered.get(&name) == Some(&entry) {
             return;
         }
         self.book.send_modify(|book| {
             let book = Arc::make_mut(book);
-            book.forget_addresses_of(&name);
-            for addr in configured {
-                book.by_addr.entry(addr).or_default().insert(name.clone());
+            if let Some(before) = entered.get(&name) {
+                book.forget(&name, &before.addrs);
             }
-            book.replies.insert(name, reply);
+            for addr in &entry.addrs {
+                book.by_addr.entry(addr.clone()).or_default().insert(name.clone());
+            }
+            book.replies.insert(name.clone(), entry.reply.clone());
         });
+        entered.insert(name, entry);
     }
 }
 
