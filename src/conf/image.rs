@@ -7,6 +7,7 @@
 //!
 //! Rendering what was rendered changes nothing, so a file only ever differs by what has changed. To read a file of
 //! thousands of masters back takes far longer than to write it; so only what has changed is looked at before it is saved.
+//! Where the lines of a master go is found when it changes; a save puts together what is known.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};

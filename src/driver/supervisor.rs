@@ -44,9 +44,9 @@ pub const ACKS: usize = 256;
 const GUARD_PERIOD: u64 = 1_000;
 /// At the start each master is connected to this long after the one before it, so that thousands do not keep this machine
 /// and the servers busy all at once.
-const CONNECT_PACE: Duration = Duration::from_millis(1);
-/// How long that takes in all at the most, and for each master a quarter of the silence after which it is SDOWN.
-const LONGEST_RAMP: Duration = Duration::from_secs(1);
+const CONNECT_PACE: Duration = Duration::from_micros(1_500);
+/// How long that takes in all at the most, and for each master half of the silence after which it is SDOWN.
+const LONGEST_RAMP: Duration = Duration::from_millis(1_500);
 /// A monitor that failed starts again after this long, so that one that fails at once does not spin.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
@@ -137,7 +137,7 @@ impl Supervisor {
         for (number, record) in (0..count).zip(masters) {
             let announcement = self.announcement(&record);
             let script = record.spec.notification_script.clone();
-            let patience = Duration::from_millis(record.spec.down_after / 4);
+            let patience = Duration::from_millis(record.spec.down_after / 2);
             self.begin(record, (pace * number).min(patience));
             self.process.announce(&announcement, script.as_ref());
         }
