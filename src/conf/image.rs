@@ -326,37 +326,29 @@ fn write(base: &[Content], known: &BTreeMap<Slot, Option<Vec<u8>>>, owners: &[Ow
         let last = places.at.iter().map(|(at, _)| *at).max();
         neighbours[owner] = last.filter(|last| *is_master && marker.is_some_and(|marker| *last > marker));
     }
-    let (mut out, mut news) = (Writer::default(), Writer::default());
+    let mut sheet = Sheet::default();
     let mut seen = HashSet::new();
     for (at, content) in base.iter().enumerate() {
         match (content, replaced[at]) {
             (Content::Slot(_, old), Some((owner, line))) => {
                 let text = respelled(old, &owners[owner].line(line).text);
-                out.line(&text);
-                if owners[owner].is_news {
-                    news.line(&text);
-                }
+                sheet.line(&text, owners[owner].is_news);
             }
             (Content::Slot(slot @ (Slot::Plain(_) | Slot::BufferLimit(_)), text), None)
                 if !known.contains_key(slot) && seen.insert(slot) =>
             {
-                out.line(text);
-                news.line(text);
+                sheet.line(text, true);
             }
             (Content::Kept(text), _) => {
-                out.line(text);
-                news.line(text);
+                sheet.line(text, true);
             }
             // A line that goes leaves a gap in what people wrote, and none in what we wrote.
             (Content::Slot(..), None) if marker.is_some_and(|marker| at > marker) => {}
-            (Content::Blank | Content::Slot(..), None) | (Content::Blank, Some(_)) => out.blank(),
+            (Content::Blank | Content::Slot(..), None) | (Content::Blank, Some(_)) => sheet.text.blank(),
         }
         if let Some((owner, _)) = replaced[at].filter(|(owner, _)| neighbours[*owner] == Some(at)) {
             for text in owners[owner].homeless() {
-                out.line(text);
-                if owners[owner].is_news {
-                    news.line(text);
-                }
+                sheet.line(text, owners[owner].is_news);
             }
         }
     }
@@ -364,16 +356,13 @@ fn write(base: &[Content], known: &BTreeMap<Slot, Option<Vec<u8>>>, owners: &[Ow
     for owner in owners.iter().zip(&neighbours).filter(|(_, neighbour)| neighbour.is_none()).map(|(owner, _)| owner) {
         for text in owner.homeless() {
             if !std::mem::replace(&mut is_marked, true) {
-                out.blank();
-                out.line(MARKER);
+                sheet.text.blank();
+                sheet.text.line(MARKER);
             }
-            out.line(text);
-            if owner.is_news {
-                news.line(text);
-            }
+            sheet.line(text, owner.is_news);
         }
     }
-    Rendered { text: out.0, news: news.0 }
+    Rendered { text: sheet.text.0, news: sheet.news.0 }
 }
 
 /// The new line in the old one's spelling, where Valkey has its own.
@@ -382,6 +371,22 @@ fn respelled<'a>(old: &[u8], new: &'a [u8]) -> Cow<'a, [u8]> {
     let valkey = format!("sentinel {VALKEY_REBOOT} ").into_bytes();
     let was_valkey = old.get(..valkey.len()).is_some_and(|start| start.eq_ignore_ascii_case(&valkey));
     if was_valkey { Cow::Owned([&valkey, rest].concat()) } else { Cow::Borrowed(new) }
+}
+
+/// A text and its news (see [`Rendered`]), as they grow.
+#[derive(Default)]
+struct Sheet {
+    text: Writer,
+    news: Writer,
+}
+
+impl Sheet {
+    fn line(&mut self, line: &[u8], is_news: bool) {
+        self.text.line(line);
+        if is_news {
+            self.news.line(line);
+        }
+    }
 }
 
 /// Collects lines; several blank ones become one, and none ends the file.

@@ -144,7 +144,7 @@ impl Slot {
         Some(Slot::Master { master: master.clone(), what, which })
     }
 
-    /// Whether it is the same about the same master, of which a master has several, or another user.
+    /// Whether a line of the one may stand where one of the other stood: two of the same kind, if their owner is the same.
     pub fn is_kin(&self, other: &Slot) -> bool {
         match (self, other) {
             (Slot::Master { what, .. }, Slot::Master { what: other, .. }) => what == other,

@@ -92,9 +92,6 @@ pub struct Attempts<T> {
     pub pubsub: T,
 }
 
-/// Once a second.
-const UNHURRIED: Attempts<u64> = Attempts { command: RECONNECT_PERIOD, pubsub: RECONNECT_PERIOD };
-
 /// One instance's link.
 #[derive(Clone, Debug)]
 pub struct Link {
@@ -108,8 +105,8 @@ pub struct Link {
     ages: Arc<SharedAges>,
     last_attempts: Attempts<Option<Millis>>,
     last_ping: Option<Millis>,
-    /// Time between two attempts at the same connection, ms.
-    pace: Attempts<u64>,
+    /// Time between two attempts at the command connection, ms.
+    command_pace: u64,
 }
 
 impl LinkHealth {
@@ -161,7 +158,7 @@ impl Link {
             ages: Arc::new(SharedAges::new(&health)),
             last_attempts: Attempts::default(),
             last_ping: None,
-            pace: UNHURRIED,
+            command_pace: RECONNECT_PERIOD,
         }
     }
 
@@ -187,17 +184,17 @@ impl Link {
             ..LinkHealth::new(now)
         };
         self.last_ping = None;
-        self.pace = UNHURRIED;
+        self.command_pace = RECONNECT_PERIOD;
     }
 
     /// Has a missing command connection tried so often, ms, and not once a second. Nobody is in a hurry to hear hellos.
     pub fn set_command_pace(&mut self, pace: u64) {
-        self.pace.command = pace;
+        self.command_pace = pace;
     }
 
-    /// Whether connections are tried more often than once a second.
+    /// Whether the command connection is tried more often than once a second.
     pub fn is_hurried(&self) -> bool {
-        self.pace.command < RECONNECT_PERIOD
+        self.command_pace < RECONNECT_PERIOD
     }
 
     /// Discards what was asked before a stall of this process and asks anew: no answer that could not be read in time
@@ -210,13 +207,13 @@ impl Link {
     }
 
     /// When to open a missing connection: at once, but attempts at the same one are a second apart, or what
-    /// [`Link::set_command_pace`] says. Stock counts them together; whoever is sent `CLIENT KILL` loses both, one a little later than the other, and would be without that
-    /// one for a second (failover.md 12.3, S3).
+    /// [`Link::set_command_pace`] says. Stock counts them together; whoever is sent `CLIENT KILL` loses both, one a little
+    /// later than the other, and would be without that one for a second (failover.md 12.3, S3).
     pub fn connect_at(&self, wants_pubsub: WantsPubSub, now: Millis) -> Option<Millis> {
         let next = |last: Option<Millis>, pace: u64| last.map_or(now, |last| last + pace);
         let missing = self.missing(wants_pubsub);
-        let command = missing.command.then(|| next(self.last_attempts.command, self.pace.command));
-        let pubsub = missing.pubsub.then(|| next(self.last_attempts.pubsub, self.pace.pubsub));
+        let command = missing.command.then(|| next(self.last_attempts.command, self.command_pace));
+        let pubsub = missing.pubsub.then(|| next(self.last_attempts.pubsub, RECONNECT_PERIOD));
         command.into_iter().chain(pubsub).min()
     }
 
@@ -226,8 +223,8 @@ impl Link {
         let older = |last: Option<Millis>, age: u64| last.is_none_or(|last| last + age <= now);
         let missing = self.missing(wants_pubsub);
         let due = |parts: u64| Attempts {
-            command: missing.command && older(self.last_attempts.command, self.pace.command / parts),
-            pubsub: missing.pubsub && older(self.last_attempts.pubsub, self.pace.pubsub / parts),
+            command: missing.command && older(self.last_attempts.command, self.command_pace / parts),
+            pubsub: missing.pubsub && older(self.last_attempts.pubsub, RECONNECT_PERIOD / parts),
         };
         if due(1) == Attempts::default() {
             return Attempts::default();

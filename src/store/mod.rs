@@ -296,7 +296,7 @@ struct Saver {
     users: Option<watch::Receiver<Arc<Users>>>,
     /// What we last wrote. Anything else in the file was written by somebody else.
     written: Option<Vec<u8>>,
-    /// What the last save took but for the disk.
+    /// What the last save took until there was a text to be written.
     preparation: Duration,
 }
 

@@ -88,10 +88,20 @@ pub struct Suspicion {
     is_cleared: bool,
     /// It is not one of ours, and why.
     foreign: Option<Reason>,
-    /// We have told it to be master.
-    is_promoted: bool,
+    promotion: Promotion,
     /// A hello of a stranger on its channel.
     heard: Option<Heard>,
+}
+
+/// Whether we have told a process to be master.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Promotion {
+    #[default]
+    Untold,
+    /// What it says may be from before it heard of it.
+    Told,
+    /// It has said that it is a master.
+    Seen,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -289,7 +299,7 @@ impl Monitor {
     /// We have told a replica to be master.
     pub(super) fn note_told_to_be_master(&mut self, key: &ReplicaKey) {
         if let Some(replica) = self.replicas.get_mut(key) {
-            replica.server.suspicion.is_promoted = true;
+            replica.server.suspicion.promotion = Promotion::Told;
         }
     }
 
@@ -298,13 +308,16 @@ impl Monitor {
     pub(super) fn is_promotion(&self, key: &ReplicaKey) -> bool {
         let server = self.replicas.get(key).map(|replica| &replica.server);
         !self.guards()
-            || server.is_some_and(|server| server.suspicion.is_promoted || self.has_our_history(&server.papers))
+            || server.is_some_and(|server| {
+                server.suspicion.promotion != Promotion::Untold || self.has_our_history(&server.papers)
+            })
     }
 
     /// A server has said who it is: it is remembered as a member, or looked at for what speaks against it.
     pub(super) fn note_identity(&mut self, who: &ServerId, env: &Env<'_>, out: &mut Outbox) {
         let Some(server) = self.server_mut(who) else { return };
-        if server.suspicion.run_id != server.papers.run_id {
+        let is_another = server.suspicion.run_id != server.papers.run_id;
+        if is_another {
             // What was heard before this connection was opened may have been about the process before.
             let since = server.link.command.map(|command| command.since);
             let pubsub = server.link.pubsub.map(|pubsub| pubsub.id);
@@ -312,8 +325,11 @@ impl Monitor {
             let heard = server.suspicion.heard.take().filter(is_news);
             let (run_id, since) = (server.papers.run_id.clone(), env.now.mono);
             server.suspicion = Suspicion { run_id, since, heard, ..Suspicion::default() };
-            self.dirty = true;
         }
+        if server.suspicion.promotion == Promotion::Told && server.papers.role == Some(Role::Master) {
+            server.suspicion.promotion = Promotion::Seen;
+        }
+        self.dirty |= is_another;
         match who {
             ServerId::Master => self.note_master_identity(env),
             ServerId::Replica(key) => self.note_replica_identity(key, env, out),
@@ -338,12 +354,11 @@ impl Monitor {
         let Some(replica) = self.replicas.get(key) else { return };
         let Server { addr, papers, .. } = &replica.server;
         let (is_obedient, is_master) = (self.is_obedient(replica), papers.role == Some(Role::Master));
-        // What has been told to be master may still say what it was before.
-        let may_be_promoted = replica.server.suspicion.is_promoted && !replica.link_up;
         match &papers.run_id {
             Some(run_id) if is_obedient => {
                 env.groups.note_member(&self.spec.name, addr, run_id, env.now.mono);
-                let role = if may_be_promoted { Role::Master } else { Role::Replica };
+                let is_told = replica.server.suspicion.promotion == Promotion::Told;
+                let role = if is_told { Role::Master } else { Role::Replica };
                 self.identity.remember(addr, run_id, role);
             }
             // Somebody has promoted it, perhaps in vain: it comes back as a master, with a history that nobody knows.
@@ -382,7 +397,7 @@ impl Monitor {
         let server = &replica.server;
         let papers = &server.papers;
         // Its data is ours from before the promotion.
-        let is_promoted = server.suspicion.is_promoted && papers.role == Some(Role::Master);
+        let is_promoted = server.suspicion.promotion != Promotion::Untold && papers.role == Some(Role::Master);
         if !self.guards() || self.is_adopted(server) || is_promoted || self.is_obedient(replica) {
             return None;
         }
