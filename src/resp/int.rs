@@ -1,6 +1,6 @@
 //! Integers as the protocol writes them: one text a number, no other accepted.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 /// Reads a signed 64-bit decimal in its only accepted form: no plus sign, no leading zero, no blank, no `-0`.
 ///
@@ -20,19 +20,16 @@ pub fn parse_strict(text: &[u8]) -> Option<i64> {
 }
 
 /// Appends `<kind><n>\r\n`: an integer, or the header of anything that begins with a length.
-pub fn put_line(out: &mut BytesMut, kind: u8, n: i64) {
-    let mut text = itoa::Buffer::new();
-    let text = text.format(n).as_bytes();
-    out.reserve(text.len() + 3);
+pub fn put_line(out: &mut impl BufMut, kind: u8, n: i64) {
     out.put_u8(kind);
-    out.put_slice(text);
+    out.put_slice(itoa::Buffer::new().format(n).as_bytes());
     out.put_slice(b"\r\n");
 }
 
-/// Appends `$<length>\r\n<bytes>\r\n`.
-pub fn put_bulk(out: &mut BytesMut, bytes: &[u8]) {
-    out.reserve(bytes.len() + 8);
-    // Most are short, and big replies have thousands of them.
+/// Appends `$<length>\r\n<bytes>\r\n`. Big replies have tens of thousands of them: where the length is known when this is
+/// compiled, so is its text.
+#[inline]
+pub fn put_bulk(out: &mut impl BufMut, bytes: &[u8]) {
     match bytes.len() {
         length @ 0..=9 => out.put_slice(&[b'$', digit(length), b'\r', b'\n']),
         length @ 10..=99 => out.put_slice(&[b'$', digit(length / 10), digit(length % 10), b'\r', b'\n']),
@@ -48,6 +45,8 @@ fn digit(below_ten: usize) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
+
     use super::*;
     use proptest::prelude::*;
 

@@ -42,7 +42,7 @@ pub enum Value {
     /// `*2n` of keys and values, in RESP3 `%n`.
     Map(Vec<(Value, Value)>),
     /// A map of which everything but the header is encoded: the number of pairs, and bulk strings.
-    Pairs(usize, BytesMut),
+    Pairs(usize, Vec<u8>),
     /// `*n`, in RESP3 `~n`.
     Set(Vec<Value>),
     /// `*n`, in RESP3 `>n`.

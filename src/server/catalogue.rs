@@ -2,7 +2,7 @@
 
 use super::acl::commands as acl;
 use super::table::Entry;
-use super::table::Route::{Ask, Container, Local, Read};
+use super::table::Route::{Ask, Container, List, Local, Read};
 use super::{client, command, help, info, pause, read, session, set, tracking, write};
 
 const SLOW: &[&str] = &["slow"];
@@ -180,7 +180,7 @@ pub(super) static TABLE: &[Entry] = &[
         Ask(write::is_master_down),
         "Tells whether a master looks down from here, and votes for a leader."
     ),
-    sentinel!("masters", 2, "2.8.4", Read(read::masters), "Tells the state of all masters."),
+    sentinel!("masters", 2, "2.8.4", List(read::masters), "Tells the state of all masters."),
     sentinel!("master", 3, "2.8.4", Read(read::master), "Tells the state of a master."),
     sentinel!("replicas", 3, "5.0.0", Read(read::replicas), "Tells the state of a master's replicas."),
     sentinel!("slaves", 3, "2.8.0", Read(read::replicas), "Tells the state of a master's replicas."),
@@ -226,7 +226,7 @@ pub(super) static TABLE: &[Entry] = &[
         Ask(write::is_master_down),
         "Tells whether a master looks down from here, and votes for a leader."
     ),
-    sentinel!("primaries", 2, "7.0.0", Read(read::masters), "Tells the state of all masters."),
+    sentinel!("primaries", 2, "7.0.0", List(read::masters), "Tells the state of all masters."),
     sentinel!("primary", 3, "7.0.0", Read(read::master), "Tells the state of a master."),
     entry!(
         "client" | "setname",

@@ -21,6 +21,7 @@ use super::Context;
 use super::client::describe;
 use super::clients::Client;
 use super::counters::Counters;
+use super::long::LongReply;
 use super::owed::Owed;
 use super::session::{Ending, Session, Step};
 use super::write::{self, Errand};
@@ -55,6 +56,7 @@ where
         scanner,
         input: BytesMut::new(),
         output: BytesMut::new(),
+        rest: None,
         held: None,
         owed: Owed::default(),
         counted: 0,
@@ -69,6 +71,8 @@ struct Connection<S> {
     scanner: Scanner,
     input: BytesMut,
     output: BytesMut,
+    /// What is left of the last reply. No request is executed meanwhile, and no event is fetched.
+    rest: Option<Box<LongReply>>,
     /// A request that waits for the end of a pause, and when that is.
     held: Option<(Vec<Bytes>, Instant)>,
     /// Replies that wait for a vote.
@@ -100,6 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let client = self.session.client.clone();
         let mut woken = pin!(client.woken());
         loop {
+            self.go_on().await;
             self.execute_ready().await;
             if self.session.ending.is_some() {
                 self.settle().await;
@@ -111,8 +116,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             match self.session.ending {
                 None => self.fetch_events(),
-                Some(Ending::Flushed) => return self.finish(&client, woken).await,
+                Some(Ending::Flushed) if self.rest.is_none() => return self.finish(&client, woken).await,
+                Some(Ending::Flushed) => {}
                 Some(Ending::Silent) => return Ok(()),
+            }
+            if self.output.is_empty() {
+                self.output = BytesMut::new();
             }
             if self.wait(&client, woken.as_mut()).await?.is_break() {
                 return Ok(());
@@ -128,6 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         while self.output.len() < HIGH_WATER
             && self.session.ending.is_none()
+            && self.rest.is_none()
             && self.held.is_none()
             && self.owed.has_room()
             && !self.input.is_empty()
@@ -153,6 +163,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.input.is_empty() {
             self.input = BytesMut::new();
         }
+    }
+
+    fn begin(&mut self, reply: LongReply) {
+        if self.session.wants(&Value::OK) {
+            reply.begin(&mut self.output);
+            self.rest = Some(Box::new(reply));
+            self.make_more();
+        }
+    }
+
+    /// Makes more of a long reply, after others had their turn.
+    async fn go_on(&mut self) {
+        if self.rest.is_some() {
+            Box::pin(self.session.context.turns.another()).await;
+            self.make_more();
+        }
+    }
+
+    fn make_more(&mut self) {
+        self.rest.take_if(|reply| reply.go_on(self.session.protocol, &mut self.output));
     }
 
     /// Stock does not count the 16 KiB that it writes from first.
@@ -186,6 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn execute(&mut self, words: Vec<Bytes>) -> Option<Box<Step>> {
         match self.session.execute(&words) {
             Step::Reply(reply) if self.owed.is_empty() || self.session.subscriptions.count() == 0 => self.reply(&reply),
+            Step::List(reply) if self.owed.is_empty() => self.begin(reply),
             Step::Hold(ms) => {
                 self.held = Some((words, Instant::now() + Duration::from_millis(ms)));
                 return None;
@@ -209,6 +240,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Step::Reply(reply) => {
                 self.settle().await;
                 self.reply(&reply);
+            }
+            Step::List(reply) => {
+                self.settle().await;
+                self.begin(reply);
             }
             Step::Hold(_) | Step::End(_) => {}
         }
@@ -257,7 +292,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn fetch_events(&mut self) {
-        if self.output.len() < EVENT_ROOM {
+        if self.output.len() < EVENT_ROOM && self.rest.is_none() {
             self.session.client.collect(u64::MAX, EVENT_ROOM, &mut self.output);
         }
     }
@@ -352,13 +387,11 @@ fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
         }
         counters.write(n);
         output.advance(n);
-        if output.is_empty() {
-            *output = BytesMut::new();
-        }
         // So few bytes kept nobody waiting and counted for nothing: with them gone, only a read makes a difference.
         if !output.is_empty() || n > UNCOUNTED {
             return Poll::Ready(Ok(Moved::Wrote));
         }
+        *output = BytesMut::new();
     }
     let mut bytes = [const { MaybeUninit::<u8>::uninit() }; READ];
     let mut bytes = ReadBuf::uninit(&mut bytes);

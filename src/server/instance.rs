@@ -1,8 +1,6 @@
 //! The maps that SENTINEL MASTERS, REPLICAS and SENTINELS reply: fields and order of commands.md 4. Every value is a
 //! bulk string; points in time become ages here.
 
-use bytes::BytesMut;
-
 use crate::resp::int::put_bulk;
 use crate::resp::reply::Value;
 use crate::sentinel::monitor::view::{InstanceView, MasterView, ReplicaView, SentinelView, ServerView};
@@ -15,20 +13,22 @@ const USUAL: usize = 1_024;
 #[derive(Debug)]
 struct Fields {
     count: usize,
-    encoded: BytesMut,
+    encoded: Vec<u8>,
 }
 
 impl Fields {
     fn new() -> Fields {
-        Fields { count: 0, encoded: BytesMut::with_capacity(USUAL) }
+        Fields { count: 0, encoded: Vec::with_capacity(USUAL) }
     }
 
+    #[inline]
     fn text(&mut self, name: &'static str, value: &str) {
         self.count += 1;
         put_bulk(&mut self.encoded, name.as_bytes());
         put_bulk(&mut self.encoded, value.as_bytes());
     }
 
+    #[inline]
     fn number(&mut self, name: &'static str, value: impl itoa::Integer) {
         self.text(name, itoa::Buffer::new().format(value));
     }
@@ -37,6 +37,7 @@ impl Fields {
         Value::Pairs(self.count, self.encoded)
     }
 
+    #[inline]
     fn age(&mut self, name: &'static str, since: Option<Millis>, now: Millis) {
         self.number(name, since.map_or(0, |since| now.since(since)));
     }

@@ -14,6 +14,7 @@ pub mod counters;
 mod help;
 mod info;
 mod instance;
+mod long;
 mod owed;
 pub mod pause;
 pub mod pubsub;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::long::LongReply;
 use super::{Context, instance};
 use crate::publish::{AddressBook, Directory, MasterEntry};
 use crate::resp::reply::Value;
@@ -78,9 +79,9 @@ pub(crate) fn master_addr(snapshots: &mut Snapshots, words: &[Bytes]) -> Value {
 }
 
 /// `SENTINEL MASTERS`
-pub(crate) fn masters(snapshots: &mut Snapshots, _words: &[Bytes]) -> Value {
+pub(crate) fn masters(snapshots: &mut Snapshots, _words: &[Bytes]) -> LongReply {
     let now = snapshots.now();
-    Value::Array(snapshots.views().iter().map(|view| instance::master(view, now)).collect())
+    LongReply::new(snapshots.views().into_iter().map(move |view| instance::master(&view, now)))
 }
 
 /// `SENTINEL MASTER name`

@@ -8,6 +8,7 @@ use super::Context;
 use super::acl::log::Reason;
 use super::acl::{self, Badge, Standing};
 use super::clients::Client;
+use super::long::LongReply;
 use super::pubsub::{Kind, OwnSubscriptions};
 use super::read::Snapshots;
 use super::table::{self, Entry, Found, Route};
@@ -44,6 +45,8 @@ pub(crate) enum Ending {
 pub(crate) enum Step {
     /// Reply this.
     Reply(Value),
+    /// Reply this, piece by piece.
+    List(LongReply),
     /// Ask somebody first.
     Ask(Errand),
     /// Nothing yet: the same again in so many ms. Commands are paused.
@@ -115,6 +118,7 @@ impl Session {
             Route::Container => unreachable!("the table finds a subcommand or refuses"),
             Route::Local(answer) => Step::Reply(answer(self, words)),
             Route::Read(answer) => Step::Reply(answer(&mut self.snapshots, words)),
+            Route::List(list) => Step::List(list(&mut self.snapshots, words)),
             Route::Ask(plan) => Step::Ask(plan(&mut self.snapshots, words)),
         }
     }

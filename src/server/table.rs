@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::catalogue::TABLE;
+use super::long::LongReply;
 use super::read::Snapshots;
 use super::session::Session;
 use super::write::Errand;
@@ -20,6 +21,8 @@ pub(crate) enum Route {
     Local(fn(&mut Session, &[Bytes]) -> Value),
     /// The newest snapshots.
     Read(fn(&mut Snapshots, &[Bytes]) -> Value),
+    /// The newest snapshots, with one element for each master.
+    List(fn(&mut Snapshots, &[Bytes]) -> LongReply),
     /// A monitor or the supervisor, or nobody if the request is refused beforehand.
     Ask(fn(&mut Snapshots, &[Bytes]) -> Errand),
 }

@@ -32,34 +32,39 @@ pub(crate) fn run(load: &Load, port: u16, requests: u64) -> f64 {
     requests as f64 / start.elapsed().as_secs_f64()
 }
 
-/// Reads to the end of one reply.
+/// Reads to the end of one reply. A byte at a time but for strings, which costs far less than the answer did.
 fn skip_reply(replies: &mut impl BufRead) -> io::Result<()> {
-    let mut elements = 1;
-    let mut header = Vec::new();
-    while elements > 0 {
-        elements -= 1;
-        header.clear();
-        replies.read_until(b'\n', &mut header)?;
-        let text = str::from_utf8(&header).map_err(io::Error::other)?.trim_end();
-        let number = || text[1..].parse::<usize>().map_err(io::Error::other);
-        match text.as_bytes().first() {
-            Some(b'*') => elements += number()?,
-            Some(b'$') => skip(replies, number()? + "\r\n".len())?,
-            Some(b'+' | b':') => {}
-            _ => return Err(io::Error::other(format!("no reply but {text:?}"))),
-        }
-    }
-    Ok(())
-}
-
-fn skip(replies: &mut impl BufRead, mut bytes: usize) -> io::Result<()> {
-    while bytes > 0 {
-        let there = replies.fill_buf()?.len().min(bytes);
-        if there == 0 {
+    let (mut elements, mut string) = (1, 0);
+    let (mut kind, mut number) = (None, 0);
+    while elements > 0 || string > 0 {
+        let there = replies.fill_buf()?;
+        if there.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        replies.consume(there);
-        bytes -= there;
+        let mut at = 0;
+        while at < there.len() && (elements > 0 || string > 0) {
+            if string > 0 {
+                let skipped = string.min(there.len() - at);
+                (at, string) = (at + skipped, string - skipped);
+                continue;
+            }
+            match (there[at], kind) {
+                (b'*' | b'$' | b'+' | b':', None) => (kind, number) = (Some(there[at]), 0),
+                (digit @ b'0'..=b'9', Some(b'*' | b'$')) => number = 10 * number + usize::from(digit - b'0'),
+                (b'\n', Some(_)) => {
+                    elements -= 1;
+                    match kind.take() {
+                        Some(b'*') => elements += number,
+                        Some(b'$') => string = number + "\r\n".len(),
+                        _ => {}
+                    }
+                }
+                (b'\r', Some(_)) | (_, Some(b'+' | b':')) => {}
+                (byte, _) => return Err(io::Error::other(format!("{:?} in a reply", char::from(byte)))),
+            }
+            at += 1;
+        }
+        replies.consume(at);
     }
     Ok(())
 }

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use sentineld::sentinel::event::EventKind;
 use sentineld::server::Limits;
 use sentineld::server::clients::OutputLimit;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpSocket;
 
 use crate::wire::{Wire, bulk};
-use crate::world::{Plan, World, event};
+use crate::world::{Plan, World, event, master};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Bytes of one event's payload.
@@ -18,11 +19,16 @@ fn limited(subscriber: OutputLimit) -> World {
     World::planned(Plan { limits: Limits { subscriber, ..Limits::default() }, ..Plan::default() })
 }
 
-/// A subscriber of `+sdown` whose kernel takes little and who will never read more than the acknowledgement.
-async fn deaf(world: &World) -> Wire {
+/// A client whose kernel takes little.
+async fn narrow(world: &World) -> Wire {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_recv_buffer_size(4 << 10).expect("an option");
-    let mut wire = Wire::over(socket.connect(world.addr).await.expect("connect"));
+    Wire::over(socket.connect(world.addr).await.expect("connect"))
+}
+
+/// A subscriber of `+sdown` who will never read more than the acknowledgement.
+async fn deaf(world: &World) -> Wire {
+    let mut wire = narrow(world).await;
     subscribe(&mut wire).await;
     wire
 }
@@ -110,4 +116,40 @@ async fn a_client_that_does_not_read_its_replies_is_cut_off() {
         greedy.ask(&format!("PING {}", "x".repeat(100_000))).await;
         assert!(start.elapsed() < DEADLINE, "it is still there");
     }
+}
+
+/// A reply with an element for each master is made as it leaves: little of it waits for a client that does not read, and
+/// neither an event nor the next reply gets into it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_reply_waits_in_pieces_and_stays_in_one() {
+    const MASTERS: usize = 1_000;
+    const REPLIES: usize = 20;
+    let world = limited(OutputLimit { hard: 300_000, soft: 0, soft_ms: 0 });
+    for number in 0..MASTERS {
+        world.monitor_by_hand(master(&format!("m{number}"), "127.0.0.1", 6379, world.now()));
+    }
+    let mut observer = world.client().await;
+    let mut slow = narrow(&world).await;
+    slow.speak(3).await;
+    slow.exchange("SUBSCRIBE +sdown", format!(">3\r\n{}{}:1\r\n", bulk("subscribe"), bulk("+sdown"))).await;
+    slow.send("SENTINEL MASTERS\r\n".repeat(REPLIES) + "PING\r\n").await;
+    for _ in 0..100 {
+        world.hub.publish(&event(EventKind::SubjectivelyDown, "x"));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(count(&mut observer).await, 1, "it is cut off");
+    let (mut text, mut bytes) = (String::new(), [0; 16 << 10]);
+    while !text[text.len().saturating_sub(2 * bytes.len())..].contains("+PONG") {
+        let read = tokio::time::timeout(DEADLINE, slow.stream.read(&mut bytes)).await;
+        let read = read.expect("it goes on").expect("an open socket");
+        text.push_str(str::from_utf8(&bytes[..read]).expect("text"));
+    }
+    let replies: Vec<&str> = text.split(&format!("*{MASTERS}\r\n")).skip(1).collect();
+    assert_eq!(replies.len(), REPLIES);
+    for reply in replies {
+        let (_, last) = reply.rsplit_once("parallel-syncs").expect("it tells of masters");
+        assert_eq!(reply.matches("parallel-syncs").count(), MASTERS);
+        assert_eq!(reply.matches(">3\r\n").count(), last.matches(">3\r\n").count(), "an event came too early");
+    }
+    assert!(text.contains(">3\r\n"));
 }
