@@ -165,6 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Begins a long reply, if it is wanted.
     fn begin(&mut self, reply: LongReply) {
         if self.session.wants(&Value::OK) {
             reply.begin(&mut self.output);
