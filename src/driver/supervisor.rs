@@ -18,7 +18,6 @@ use super::monitor_task::MonitorTask;
 use super::peer_task::PeerTask;
 use super::process::Process;
 use super::{Answered, MonitorMessage, NodeChange, SupervisorRequest};
-use crate::sentinel::NodeSettings;
 use crate::sentinel::addr::Addr;
 use crate::sentinel::event::{Event, EventKind, Level};
 use crate::sentinel::id::{Epoch, MasterName, Rev, RunId};
@@ -30,6 +29,7 @@ use crate::sentinel::peer::PeerInput;
 use crate::sentinel::policy::TiltMode;
 use crate::sentinel::tilt::TiltGuard;
 use crate::sentinel::time::Periods;
+use crate::sentinel::{CROWD, NodeSettings};
 use crate::store::file::SaveError;
 use crate::store::{Ack, Change, LogLevel, Owner};
 use crate::telemetry::log::{self, log};
@@ -243,6 +243,7 @@ impl Supervisor {
         self.process.publisher.remove(name);
         self.process.groups.forget(name);
         self.process.monitors.borrow_mut().remove(name);
+        self.note_crowd();
         let routed = self.registry.forget_master(name);
         self.carry_out(routed).await;
         self.save(Change::Removed(name.clone()), asker);
@@ -347,6 +348,19 @@ impl Supervisor {
         self.process.publisher.add(name.clone(), entry);
         let handle = self.monitors.spawn_local(task.run());
         self.monitor_tasks.insert(name, handle);
+        self.note_crowd();
+    }
+
+    /// Notes whether there is a crowd of masters. Monitors see it at their next step.
+    fn note_crowd(&self) {
+        let crowded = self.monitor_tasks.len() >= CROWD;
+        self.process.node.send_if_modified(|node| {
+            let changes = node.crowded != crowded;
+            if changes {
+                Arc::make_mut(node).crowded = crowded;
+            }
+            changes
+        });
     }
 
     async fn carry_out(&mut self, routed: Vec<Routed>) {

@@ -33,6 +33,9 @@ use policy::Policies;
 use tilt::TiltRegister;
 use time::{Now, Periods};
 
+/// So many masters are a crowd: each is sent PING no more often than by stock then (failover.md 12.3, S2).
+pub const CROWD: usize = 200;
+
 /// Settings of the process that the core looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a yes/no directive")]
@@ -65,6 +68,8 @@ pub struct NodeSettings {
     pub periods: Periods,
     /// What `sentineld.toml` chooses.
     pub policies: Policies,
+    /// Whether this process has a [`CROWD`] of masters.
+    pub crowded: bool,
     /// `SENTINEL SIMULATE-FAILURE crash-after-election`
     pub crash_after_election: bool,
     /// `SENTINEL SIMULATE-FAILURE crash-after-promotion`
@@ -89,6 +94,7 @@ impl NodeSettings {
             bind_source_addr: None,
             periods: Periods::default(),
             policies: Policies::default(),
+            crowded: false,
             crash_after_election: false,
             crash_after_promotion: false,
         }
