@@ -21,6 +21,7 @@ use sentineld::driver::resolver::Resolver;
 use sentineld::driver::supervisor::{self, Asker, Identity, Inlets, Supervisor};
 use sentineld::driver::{Answered, NodeChange, SupervisorRequest};
 use sentineld::publish::{Publisher, Reader};
+use sentineld::sentinel::CROWD;
 use sentineld::sentinel::addr::Addr;
 use sentineld::sentinel::epoch::EpochRegister;
 use sentineld::sentinel::groups::GroupRegister;
@@ -280,6 +281,22 @@ fn masters_come_and_go_saved_before_the_answer_and_announced_in_stocks_order() {
         assert!(!rig.knows("m") && !rig.disk.text().contains("sentinel monitor"));
         let gone = rig.ask(SupervisorRequest::Remove(MasterName::from("m"))).await.answer;
         assert_eq!(gone, Answer::Error("ERR No such master with that name".to_owned()));
+    });
+}
+
+/// `failover.md` 12.3, S2: with few masters each is sent PING more often.
+#[test]
+fn many_masters_are_a_crowd() {
+    on_control_thread(async {
+        let rig = Rig::start("").await;
+        for number in 1..CROWD {
+            rig.ask(new_master(&format!("m{number}"))).await;
+        }
+        assert!(!rig.process.settings().crowded);
+        rig.ask(new_master("last")).await;
+        assert!(rig.process.settings().crowded);
+        rig.ask(SupervisorRequest::Remove(MasterName::from("m1"))).await;
+        assert!(!rig.process.settings().crowded);
     });
 }
 
