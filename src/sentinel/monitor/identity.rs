@@ -353,21 +353,19 @@ impl Monitor {
     fn note_replica_identity(&mut self, key: &ReplicaKey, env: &Env<'_>, out: &mut Outbox) {
         let Some(replica) = self.replicas.get(key) else { return };
         let Server { addr, papers, .. } = &replica.server;
-        let (is_obedient, is_master) = (self.is_obedient(replica), papers.role == Some(Role::Master));
+        let is_obedient = self.is_obedient(replica);
         match &papers.run_id {
-            Some(run_id) if is_obedient => {
-                env.groups.note_member(&self.spec.name, addr, run_id, env.now.mono);
-                let is_told = replica.server.suspicion.promotion == Promotion::Told;
-                let role = if is_told { Role::Master } else { Role::Replica };
-                self.identity.remember(addr, run_id, role);
-            }
-            // Somebody has promoted it, perhaps in vain: it comes back as a master, with a history that nobody knows.
-            Some(run_id) if is_master && self.has_our_history(papers) => {
-                env.groups.forget_member(&self.spec.name, addr);
-                self.identity.remember(addr, run_id, Role::Master);
-            }
+            Some(run_id) if is_obedient => env.groups.note_member(&self.spec.name, addr, run_id, env.now.mono),
             _ if is_obedient => {}
             _ => env.groups.forget_member(&self.spec.name, addr),
+        }
+        // Somebody may have promoted it, perhaps in vain, or it follows another replica: its data says that it is ours.
+        if let (Some(run_id), Some(role)) = (&papers.run_id, papers.role)
+            && (is_obedient || self.has_our_history(papers))
+        {
+            // Once promoted it comes back as a master, with a history that nobody knows.
+            let is_told = replica.server.suspicion.promotion == Promotion::Told;
+            self.identity.remember(addr, run_id, if is_told { Role::Master } else { role });
         }
         let found = self.evidence(replica, env);
         let is_news = found.is_some() && !replica.server.is_foreign();

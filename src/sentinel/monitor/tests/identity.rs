@@ -109,6 +109,21 @@ fn unknown_data_at_a_replica_s_address_is_left_alone() {
     assert_eq!(reused(&mut bench, REPLICA, stranger()), (Vec::new(), true));
 }
 
+/// beyond.md B2, E4: a replica of a replica is one of ours by its data, and was a replica when it was last heard of.
+#[test]
+fn unknown_data_at_the_address_of_a_replica_s_replica_is_left_alone() {
+    const CHAINED: &str = "127.0.0.1:6390";
+    let mut bench = group(IdentityGuard::Evidence);
+    let ours = vec![replid('a'), DATA.to_owned()];
+    bench
+        .servers
+        .insert(CHAINED.to_owned(), FakeServer { role: Role::Replica, master_port: 6381, ..master('q', ours) });
+    bench.servers.get_mut(MASTER).expect("there").replicas.push(6390);
+    bench.run(11_000);
+    let stranger = master('x', vec![replid('x'), DATA.to_owned()]);
+    assert_eq!(reused(&mut bench, CHAINED, stranger), (foreign(6390, "data"), false));
+}
+
 /// beyond.md B2: what comes back at its own address is told what every replica is told.
 #[test]
 fn members_that_come_back_are_no_strangers() {
