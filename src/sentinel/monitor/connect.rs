@@ -67,9 +67,8 @@ impl Monitor {
 
     /// When PING is due. How long a hang goes unnoticed before the down clock starts is half a period on average, so
     /// the master, whose hang is the one that matters, is asked [`MASTER_PINGS`] times as often as by stock. In a crowd it
-    /// is asked as often as by stock: not the PINGs would cost most, half as many again, but that a monitor would be
-    /// woken three times a second for once. The replicas keep stock's period, and what is not answered is repeated no
-    /// faster than by stock (failover.md 12.3, S2).
+    /// is asked as often as by stock, since each monitor would be woken three times a second instead of once. The replicas
+    /// keep stock's period, and what is not answered is repeated no faster than by stock (failover.md 12.3, S2).
     fn ping_at(&self, seat: Seat<'_>, env: &Env<'_>) -> Option<Millis> {
         let normal = self.spec.down_after.min(env.node.periods.ping);
         let link = &seat.server.link;
