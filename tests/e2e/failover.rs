@@ -25,9 +25,10 @@ const LATE: Duration = Duration::from_millis(500);
 #[test]
 fn fails_over_when_the_master_is_killed() {
     let kind = Kind::under_test();
-    // A disk that stands still holds up a vote, on busy machines for half a second, but hardly every one.
-    let mut times = std::iter::repeat_with(|| killed(kind)).take(3);
-    assert!(times.any(|took| kind == Kind::Stock || took < FAST), "failover.md 207: each took too long from +sdown on");
+    // The median is what is promised: a disk that stands still holds up a vote, on busy machines for half a second.
+    let mut times = [(); 3].map(|()| killed(kind));
+    times.sort_unstable();
+    assert!(kind == Kind::Stock || times[1] < FAST, "failover.md 207: {times:?} from +sdown on");
 }
 
 #[test]

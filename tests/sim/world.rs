@@ -326,6 +326,7 @@ impl World {
             settings.periods.tilt = swarm.tilt_ms;
             settings.periods.info = swarm.info_ms;
             settings.policies = swarm.policies.clone();
+            // As if there were many more masters.
             settings.crowded = swarm.seed % 8 == 5;
             settings.resolve_hostnames = swarm.names != Names::Addresses;
             settings.announce_hostnames = swarm.names == Names::Announced;
