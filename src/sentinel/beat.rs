@@ -8,6 +8,8 @@ use super::time::Millis;
 
 /// Phases are this far apart, ms.
 const SPACING: u64 = 10;
+/// In a crowd of masters they are this far apart, ms: what waking up costs is shared by five times as many.
+const CROWDED_SPACING: u64 = 50;
 /// So many phases there are: the longest common period is that of INFO, 10 s.
 const PHASES: u64 = 1_000;
 
@@ -23,6 +25,12 @@ impl Beat {
         Beat { phase: seed % PHASES * SPACING }
     }
 
+    /// The beat of the same master in a crowd.
+    #[must_use]
+    pub fn in_a_crowd(self) -> Beat {
+        Beat { phase: self.phase - self.phase % CROWDED_SPACING }
+    }
+
     /// The last beat of this period, ms, that is not after `at`.
     pub fn until(self, at: Millis, period: u64) -> Millis {
         let late = at.0.saturating_sub(self.phase).checked_rem(period).unwrap_or(0);
@@ -32,6 +40,8 @@ impl Beat {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -44,6 +54,16 @@ mod tests {
             assert_eq!(beat.until(at + period + 3, period), at + period);
             assert_eq!(beat.until(at + (period - 1), period), at);
         }
+    }
+
+    #[test]
+    fn a_crowd_shares_its_beats() {
+        let beats = |crowded: bool| {
+            let phase = |seed| if crowded { Beat::new(seed).in_a_crowd() } else { Beat::new(seed) };
+            (0..1_000).map(|seed| phase(seed).until(Millis(1_000_999), 1_000).0).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(beats(false), (1_000_000..1_001_000).step_by(10).collect());
+        assert_eq!(beats(true), (1_000_000..1_001_000).step_by(50).collect());
     }
 
     #[test]

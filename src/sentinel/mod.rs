@@ -33,7 +33,8 @@ use policy::Policies;
 use tilt::TiltRegister;
 use time::{Now, Periods};
 
-/// So many masters are a crowd: each is sent PING no more often than by stock then (failover.md 12.3, S2).
+/// So many masters are a crowd: each is sent PING no more often than by stock then (failover.md 12.3, S2), and more of
+/// them share a beat.
 pub const CROWD: usize = 200;
 
 /// Settings of the process that the core looks at.

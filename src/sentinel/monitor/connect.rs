@@ -9,6 +9,7 @@ use super::instance::{InfoForm, Reconf, Role, Seat, Server, ServerId};
 use super::names::{lookup_at, was_looked_up};
 use crate::sentinel::Env;
 use crate::sentinel::addr::Addr;
+use crate::sentinel::beat::Beat;
 use crate::sentinel::command::Command;
 use crate::sentinel::event::{Event, EventKind};
 use crate::sentinel::id::LinkId;
@@ -65,6 +66,11 @@ impl Monitor {
         .min()
     }
 
+    /// When this master's periodic work is done.
+    pub(super) fn beat(&self, env: &Env<'_>) -> Beat {
+        if env.node.crowded { self.beat.in_a_crowd() } else { self.beat }
+    }
+
     /// When PING is due. How long a hang goes unnoticed before the down clock starts is half a period on average, so
     /// the master, whose hang is the one that matters, is asked [`MASTER_PINGS`] times as often as by stock. In a crowd it
     /// is asked as often as by stock, since each monitor would be woken three times a second instead of once. The replicas
@@ -77,7 +83,7 @@ impl Monitor {
         }
         let is_watched = seat.replica.is_none() && !env.node.crowded;
         let period = if is_watched { normal * MASTER_PINGS.1 / MASTER_PINGS.0 } else { normal };
-        link.ping_at(period, env.now.mono).map(|at| self.beat.until(at, period))
+        link.ping_at(period, env.now.mono).map(|at| self.beat(env).until(at, period))
     }
 
     /// When INFO is due: at most one is outstanding, however overdue the next is. Of a replica that is being reconfigured
@@ -109,7 +115,7 @@ impl Monitor {
             return env.now.mono;
         }
         let period = self.info_period(seat, env);
-        let periodic = self.beat.until(last + period, period);
+        let periodic = self.beat(env).until(last + period, period);
         [server.info_wanted_at, correction].into_iter().flatten().fold(periodic, Millis::min)
     }
 
@@ -268,7 +274,7 @@ impl Monitor {
     /// A reply on a command connection, or to the greeting of a pub/sub connection.
     pub(super) fn on_reply(&mut self, link: LinkId, tag: Tag, value: &Reply, env: &Env<'_>, out: &mut Outbox) {
         let now = env.now.mono;
-        let (Some(who), beat) = (self.owner_of(link), self.beat) else { return };
+        let (Some(who), beat) = (self.owner_of(link), self.beat(env)) else { return };
         let Some(server) = self.server_mut(&who) else { return };
         if server.link.command_id() != Some(link) {
             return;

@@ -213,8 +213,9 @@ impl Monitor {
             }
             Input::PeerReply { peer, tag: Tag::Ask, value } => self.on_opinion(&peer, &value, env, out),
             Input::PeerReply { peer, tag: Tag::Publish, value } => {
+                let beat = self.beat(env);
                 if let Some(sentinel) = self.sentinels.get_mut(&peer) {
-                    sentinel.hello.answered(&value, self.beat, env);
+                    sentinel.hello.answered(&value, beat, env);
                 }
             }
             Input::Tick | Input::PeerReply { .. } => {}
