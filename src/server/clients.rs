@@ -127,12 +127,69 @@ pub struct Library {
 /// Events that wait for the connection's task.
 #[derive(Debug, Default)]
 struct Outbox {
-    queue: VecDeque<(u64, Bytes)>,
+    queue: Queue,
     bytes: usize,
     /// Bytes of replies, which the connection's task has.
     replies: usize,
     above_soft_since: Option<Millis>,
     protocol: Protocol,
+}
+
+/// An encoded event and its number.
+type Numbered = (u64, Bytes);
+
+/// Events in order. Nearly always there is none or one, for which nothing is allocated: of thousands of subscribers each
+/// would, for every event.
+#[derive(Debug, Default)]
+enum Queue {
+    #[default]
+    Empty,
+    One(Numbered),
+    Several(VecDeque<Numbered>),
+}
+
+impl Queue {
+    fn push(&mut self, event: Numbered) {
+        *self = match std::mem::take(self) {
+            Queue::Empty => Queue::One(event),
+            Queue::One(first) => Queue::Several(VecDeque::from([first, event])),
+            Queue::Several(mut events) => {
+                events.push_back(event);
+                Queue::Several(events)
+            }
+        };
+    }
+
+    fn front(&self) -> Option<&Numbered> {
+        match self {
+            Queue::Empty => None,
+            Queue::One(event) => Some(event),
+            Queue::Several(events) => events.front(),
+        }
+    }
+
+    /// Takes the first. Nothing stays allocated for an empty queue.
+    fn pop(&mut self) -> Option<Numbered> {
+        match std::mem::take(self) {
+            Queue::Empty => None,
+            Queue::One(event) => Some(event),
+            Queue::Several(mut events) => {
+                let first = events.pop_front();
+                if !events.is_empty() {
+                    *self = Queue::Several(events);
+                }
+                first
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Queue::Empty => 0,
+            Queue::One(_) => 1,
+            Queue::Several(events) => events.len(),
+        }
+    }
 }
 
 /// No invariant spans a lock in this module, so a panic elsewhere leaves nothing half done.
@@ -198,16 +255,15 @@ impl Client {
         lock(&self.outbox).protocol = protocol;
     }
 
-    /// Queues an encoded event. A subscriber that has fallen too far behind is cut off instead.
-    pub fn deliver(&self, event: u64, frame: &Bytes, now: Millis, limit: OutputLimit) {
+    /// Queues an event, encoded for the client's protocol. A subscriber that has fallen too far behind is cut off instead.
+    pub fn deliver(&self, event: u64, encoded: impl FnOnce(Protocol) -> Bytes, now: Millis, limit: OutputLimit) {
         let mut outbox = lock(&self.outbox);
-        outbox.queue.push_back((event, frame.clone()));
+        let frame = encoded(outbox.protocol);
         outbox.bytes += frame.len();
-        drop(outbox);
-        if self.limit_output(limit, now) {
-            return;
+        outbox.queue.push((event, frame));
+        if !self.is_over_limit(outbox, limit, now) {
+            self.wake.notify_one();
         }
-        self.wake.notify_one();
     }
 
     /// Whether it is subscribed to anything.
@@ -223,11 +279,14 @@ impl Client {
     /// Cuts the client off if more waits for it than the limit allows. Called when there is more, and now and then:
     /// a soft limit is passed by standing still.
     pub fn limit_output(&self, limit: OutputLimit, now: Millis) -> bool {
-        let mut outbox = lock(&self.outbox);
+        self.is_over_limit(lock(&self.outbox), limit, now)
+    }
+
+    fn is_over_limit(&self, mut outbox: MutexGuard<'_, Outbox>, limit: OutputLimit, now: Millis) -> bool {
         let bytes = outbox.bytes + outbox.replies;
         let over = limit.is_over(bytes, now, &mut outbox.above_soft_since);
         if over {
-            outbox.queue = VecDeque::new();
+            outbox.queue = Queue::Empty;
             outbox.bytes = 0;
             drop(outbox);
             self.overflowed.store(true, Ordering::SeqCst);
@@ -245,19 +304,15 @@ impl Client {
     pub fn collect(&self, last: u64, room: usize, out: &mut BytesMut) {
         let mut outbox = lock(&self.outbox);
         while out.len() < room && outbox.queue.front().is_some_and(|(event, _)| *event <= last) {
-            let (_, frame) = outbox.queue.pop_front().expect("it has a front");
+            let (_, frame) = outbox.queue.pop().expect("it has a front");
             outbox.bytes -= frame.len();
             out.extend_from_slice(&frame);
-        }
-        if outbox.queue.is_empty() {
-            // An idle subscriber keeps no memory.
-            outbox.queue = VecDeque::new();
         }
     }
 
     /// Whether events wait.
     pub fn has_mail(&self) -> bool {
-        !lock(&self.outbox).queue.is_empty()
+        lock(&self.outbox).queue.front().is_some()
     }
 
     /// Bytes and number of events that wait.
@@ -364,10 +419,10 @@ mod tests {
     fn cuts_off_a_subscriber_at_the_hard_limit() {
         let client = client();
         let frame = Bytes::from(vec![b'x'; 40]);
-        client.deliver(1, &frame, Millis(0), LIMIT);
-        client.deliver(2, &frame, Millis(0), LIMIT);
+        client.deliver(1, |_| frame.clone(), Millis(0), LIMIT);
+        client.deliver(2, |_| frame.clone(), Millis(0), LIMIT);
         assert!(!client.is_cut_off());
-        client.deliver(3, &frame, Millis(0), LIMIT);
+        client.deliver(3, |_| frame.clone(), Millis(0), LIMIT);
         assert!(client.is_cut_off());
         assert_eq!(client.backlog(), (0, 0));
     }
@@ -375,7 +430,7 @@ mod tests {
     #[test]
     fn cuts_off_a_subscriber_that_stays_above_the_soft_limit() {
         let client = client();
-        let deliver = |now| client.deliver(1, &Bytes::from_static(b"0123456789"), Millis(now), LIMIT);
+        let deliver = |now| client.deliver(1, |_| Bytes::from_static(b"0123456789"), Millis(now), LIMIT);
         (0..6).for_each(|_| deliver(0));
         deliver(900);
         let mut out = BytesMut::new();
@@ -393,7 +448,7 @@ mod tests {
     fn hands_out_events_in_order_and_not_too_many() {
         let client = client();
         for event in 1..=4 {
-            client.deliver(event, &Bytes::from(event.to_string()), Millis(0), OutputLimit::default());
+            client.deliver(event, |_| Bytes::from(event.to_string()), Millis(0), OutputLimit::default());
         }
         let mut out = BytesMut::new();
         client.collect(2, usize::MAX, &mut out);

@@ -20,6 +20,8 @@ use crate::sentinel::event::Event;
 /// Events that may wait for the hub's task. A whole failover of a thousand masters is some ten thousand; the task
 /// needs microseconds for each, so a full queue means that the serving thread does not run at all.
 const QUEUE: usize = 65_536;
+/// So many outboxes are filled at a time: no more than fit into a worker's own queue of the runtime.
+const AT_A_TIME: usize = 128;
 /// Longest payload: stock formats it in a buffer of 1024 bytes.
 const MAX_PAYLOAD: usize = 1_023;
 
@@ -173,41 +175,72 @@ impl Hub {
         let _ = self.delivered.subscribe().wait_for(|delivered| *delivered >= number).await;
     }
 
-    fn distribute(&self, message: &Message, now: crate::sentinel::time::Millis, limit: OutputLimit) {
-        let subscriptions = lock(&self.subscriptions);
+    /// Fills the outboxes of all who want this event, some at a time: their connections write before the next are filled,
+    /// while what belongs to them is still in the processor's caches, and whoever asks something meanwhile does not wait
+    /// for thousands of writes.
+    async fn distribute(&self, message: &Message, clock: &Clock, limit: OutputLimit) {
         let channel = Bytes::from_static(message.channel.as_bytes());
-        if let Some(subscribers) = subscriptions.channels.get(&channel) {
-            let parts = || vec![Value::name("message"), Value::Bulk(channel.clone())];
-            fan_out(subscribers, message, parts, |client, frame| client.deliver(message.number, frame, now, limit));
+        self.fan_out((Kind::Channel, &channel), message, clock, limit).await;
+        let patterns: Vec<Bytes> = lock(&self.subscriptions).patterns.keys().cloned().collect();
+        for pattern in patterns.iter().filter(|pattern| matches(pattern, &channel, Case::Sensitive)) {
+            self.fan_out((Kind::Pattern, pattern), message, clock, limit).await;
         }
-        for (pattern, subscribers) in &subscriptions.patterns {
-            if matches(pattern, &channel, Case::Sensitive) {
-                let parts =
-                    || vec![Value::name("pmessage"), Value::Bulk(pattern.clone()), Value::Bulk(channel.clone())];
-                fan_out(subscribers, message, parts, |client, frame| client.deliver(message.number, frame, now, limit));
-            }
+    }
+
+    async fn fan_out(&self, to: (Kind, &Bytes), message: &Message, clock: &Clock, limit: OutputLimit) {
+        let mut frames = Frames::new(to, message);
+        let mut first = 0;
+        loop {
+            let now = clock.mono();
+            let next = {
+                let subscriptions = lock(&self.subscriptions);
+                let Some(subscribers) = subscriptions.of(to) else { return };
+                let mut rest = subscribers.range(first..);
+                for (_, client) in rest.by_ref().take(AT_A_TIME) {
+                    client.deliver(message.number, |protocol| frames.of(protocol), now, limit);
+                }
+                rest.next().map(|(id, _)| *id)
+            };
+            let Some(next) = next else { return };
+            first = next;
+            tokio::task::yield_now().await;
         }
     }
 }
 
-fn fan_out(
-    subscribers: &Subscribers,
-    message: &Message,
-    parts: impl Fn() -> Vec<Value>,
-    deliver: impl Fn(&Client, &Bytes),
-) {
-    let encode = |protocol| {
-        let mut parts = parts();
-        parts.push(Value::Bulk(message.payload.clone()));
-        Value::Push(parts).to_bytes(protocol)
-    };
-    let (mut resp2, mut resp3) = (None, None);
-    for client in subscribers.values() {
-        let frame = match client.protocol() {
-            Protocol::Resp2 => resp2.get_or_insert_with(|| encode(Protocol::Resp2)),
-            Protocol::Resp3 => resp3.get_or_insert_with(|| encode(Protocol::Resp3)),
+impl Subscriptions {
+    fn of(&self, (kind, name): (Kind, &Bytes)) -> Option<&Subscribers> {
+        match kind {
+            Kind::Channel => self.channels.get(name),
+            Kind::Pattern => self.patterns.get(name),
+        }
+    }
+}
+
+/// One event for one subscription, encoded when it is wanted.
+struct Frames {
+    parts: Vec<Value>,
+    resp2: Option<Bytes>,
+    resp3: Option<Bytes>,
+}
+
+impl Frames {
+    fn new((kind, name): (Kind, &Bytes), message: &Message) -> Frames {
+        let channel = Value::name(message.channel);
+        let payload = Value::Bulk(message.payload.clone());
+        let parts = match kind {
+            Kind::Channel => vec![Value::name("message"), channel, payload],
+            Kind::Pattern => vec![Value::name("pmessage"), Value::Bulk(name.clone()), channel, payload],
         };
-        deliver(client, frame);
+        Frames { parts, resp2: None, resp3: None }
+    }
+
+    fn of(&mut self, protocol: Protocol) -> Bytes {
+        let frame = match protocol {
+            Protocol::Resp2 => &mut self.resp2,
+            Protocol::Resp3 => &mut self.resp3,
+        };
+        frame.get_or_insert_with(|| Value::Push(self.parts.clone()).to_bytes(protocol)).clone()
     }
 }
 
@@ -230,7 +263,7 @@ impl Feed {
     /// Distributes events until the last sender is gone.
     pub async fn run(mut self, clock: Clock, limit: OutputLimit) {
         while let Some(message) = self.queue.recv().await {
-            self.hub.distribute(&message, clock.mono(), limit);
+            self.hub.distribute(&message, &clock, limit).await;
             self.hub.delivered.send_replace(message.number);
         }
     }

@@ -113,6 +113,32 @@ async fn delivers_each_form_in_order() {
     second.exchange("PING", "+PONG\r\n").await;
 }
 
+/// commands.md 186: to however many, who are served some at a time, and though some of them leave.
+#[tokio::test]
+async fn delivers_to_hundreds_in_order() {
+    let world = World::new();
+    let mut subscribers = Vec::new();
+    for _ in 0..400 {
+        let mut client = world.client().await;
+        client.exchange("SUBSCRIBE +sdown", "*3\r\n$9\r\nsubscribe\r\n$6\r\n+sdown\r\n:1\r\n").await;
+        client.exchange("PSUBSCRIBE +s*", "*3\r\n$10\r\npsubscribe\r\n$3\r\n+s*\r\n:2\r\n").await;
+        subscribers.push(client);
+    }
+    for payload in ["1", "2", "3"] {
+        world.hub.publish(&event(EventKind::SubjectivelyDown, payload));
+    }
+    drop(subscribers.drain(100..200));
+    for client in &mut subscribers {
+        for payload in ["1", "2", "3"] {
+            client.expect(array(&["message", "+sdown", payload])).await;
+            client.expect(array(&["pmessage", "+s*", "+sdown", payload])).await;
+        }
+    }
+    for mut client in subscribers {
+        client.exchange("PING", "*2\r\n$4\r\npong\r\n$0\r\n\r\n").await;
+    }
+}
+
 /// commands.md 92, 94, 120 and 1.4: what was published before the answer comes before it, what after, after. All of it is
 /// published before the answer is sent, so only the number in the answer tells one from the other.
 #[tokio::test]
