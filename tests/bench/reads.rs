@@ -63,8 +63,8 @@ struct Runs {
 
 pub(crate) fn run(length: Length) {
     let (effort, masters) = match length {
-        Length::Full => (Effort { rounds: 7, seconds: 1.0 }, 1_000),
-        Length::Quick => (Effort { rounds: 3, seconds: 0.4 }, 100),
+        Length::Full => (Effort { rounds: 12, seconds: 0.6 }, 1_000),
+        Length::Quick => (Effort { rounds: 4, seconds: 0.3 }, 100),
     };
     println!(
         "\nReads: medians of {} runs of about {} s each, stock and ours in turns (lowest-highest)\n",
@@ -144,8 +144,12 @@ fn row(load: Load, name: &str, request: &Request, effort: Effort, asked: [Asked;
     let [stock, _] = asked.map(|sentinel| (request.ask)(&load, sentinel.port, trial));
     let requests = ((stock * effort.seconds) as u64).max(u64::from(load.clients));
     let mut runs = [Runs::default(), Runs::default()];
-    for _ in 0..effort.rounds {
-        for (runs, sentinel) in runs.iter_mut().zip(asked) {
+    for round in 0..effort.rounds {
+        let mut turns = [0, 1];
+        // Who is asked second finds another machine: warmer, or slowed down.
+        turns.rotate_left(round as usize % 2);
+        for turn in turns {
+            let (runs, sentinel) = (&mut runs[turn], asked[turn]);
             let before = usage::of(sentinel.pid);
             runs.rates.push((request.ask)(&load, sentinel.port, requests) / 1e3);
             let used = usage::of(sentinel.pid).since(&before);
