@@ -20,7 +20,9 @@ use crate::sentinel::event::Event;
 /// Events that may wait for the hub's task. A whole failover of a thousand masters is some ten thousand; the task
 /// needs microseconds for each, so a full queue means that the serving thread does not run at all.
 const QUEUE: usize = 65_536;
-/// So many outboxes are filled at a time: no more than fit into a worker's own queue of the runtime.
+/// So many events are distributed together.
+const TOGETHER: usize = 64;
+/// To so many subscribers at a time: no more than fit into a worker's own queue of the runtime.
 const AT_A_TIME: usize = 128;
 /// Longest payload: stock formats it in a buffer of 1024 bytes.
 const MAX_PAYLOAD: usize = 1_023;
@@ -175,31 +177,27 @@ impl Hub {
         let _ = self.delivered.subscribe().wait_for(|delivered| *delivered >= number).await;
     }
 
-    /// Fills the outboxes of all who want this event, some at a time: their connections write before the next are filled,
-    /// while what belongs to them is still in the processor's caches, and whoever asks something meanwhile does not wait
-    /// for thousands of writes.
-    async fn distribute(&self, message: &Message, clock: &Clock, limit: OutputLimit) {
-        let channel = Bytes::from_static(message.channel.as_bytes());
-        self.fan_out((Kind::Channel, &channel), message, clock, limit).await;
-        let patterns: Vec<Bytes> = lock(&self.subscriptions).patterns.keys().cloned().collect();
-        for pattern in patterns.iter().filter(|pattern| matches(pattern, &channel, Case::Sensitive)) {
-            self.fan_out((Kind::Pattern, pattern), message, clock, limit).await;
-        }
-    }
-
-    async fn fan_out(&self, to: (Kind, &Bytes), message: &Message, clock: &Clock, limit: OutputLimit) {
-        let mut frames = Frames::new(to, message);
+    /// Fills the outboxes of all who want these events, some at a time: their connections write before the next are
+    /// filled, all of the events together and while what belongs to them is still in the processor's caches, and whoever
+    /// asks something meanwhile does not wait for thousands of writes.
+    async fn distribute(&self, messages: &[Message], clock: &Clock, limit: OutputLimit) {
+        let mut deliveries = lock(&self.subscriptions).wanted(messages);
         let mut first = 0;
         loop {
             let now = clock.mono();
             let next = {
                 let subscriptions = lock(&self.subscriptions);
-                let Some(subscribers) = subscriptions.of(to) else { return };
-                let mut rest = subscribers.range(first..);
-                for (_, client) in rest.by_ref().take(AT_A_TIME) {
-                    client.deliver(message.number, |protocol| frames.of(protocol), now, limit);
+                let sets = || deliveries.iter().filter_map(|delivery| subscriptions.of(delivery.kind, &delivery.name));
+                let next = sets().filter_map(|set| set.range(first..).nth(AT_A_TIME)).map(|(id, _)| *id).min();
+                for Delivery { number, kind, name, frames } in &mut deliveries {
+                    for (_, client) in subscriptions.of(*kind, name).into_iter().flat_map(|set| set.range(first..)) {
+                        if next.is_some_and(|next| client.id >= next) {
+                            break;
+                        }
+                        client.deliver(*number, |protocol| frames.of(protocol), now, limit);
+                    }
                 }
-                rest.next().map(|(id, _)| *id)
+                next
             };
             let Some(next) = next else { return };
             first = next;
@@ -209,15 +207,43 @@ impl Hub {
 }
 
 impl Subscriptions {
-    fn of(&self, (kind, name): (Kind, &Bytes)) -> Option<&Subscribers> {
+    fn of(&self, kind: Kind, name: &Bytes) -> Option<&Subscribers> {
         match kind {
             Kind::Channel => self.channels.get(name),
             Kind::Pattern => self.patterns.get(name),
         }
     }
+
+    /// What has to be delivered of these events, in order.
+    fn wanted(&self, messages: &[Message]) -> Vec<Delivery> {
+        let mut deliveries = Vec::new();
+        for Message { number, channel, payload } in messages {
+            let channel = Bytes::from_static(channel.as_bytes());
+            let text = [Value::Bulk(channel.clone()), Value::Bulk(payload.clone())];
+            let mut add = |kind, name: &Bytes, head: &[Value]| {
+                let frames = Frames { parts: [head, &text].concat(), resp2: None, resp3: None };
+                deliveries.push(Delivery { number: *number, kind, name: name.clone(), frames });
+            };
+            if self.channels.contains_key(&channel) {
+                add(Kind::Channel, &channel, &[Value::name("message")]);
+            }
+            for pattern in self.patterns.keys().filter(|pattern| matches(pattern, &channel, Case::Sensitive)) {
+                add(Kind::Pattern, pattern, &[Value::name("pmessage"), Value::Bulk(pattern.clone())]);
+            }
+        }
+        deliveries
+    }
 }
 
-/// One event for one subscription, encoded when it is wanted.
+/// One event for the subscribers of one name.
+struct Delivery {
+    number: u64,
+    kind: Kind,
+    name: Bytes,
+    frames: Frames,
+}
+
+/// An event, encoded for each protocol in which it is wanted.
 struct Frames {
     parts: Vec<Value>,
     resp2: Option<Bytes>,
@@ -225,16 +251,6 @@ struct Frames {
 }
 
 impl Frames {
-    fn new((kind, name): (Kind, &Bytes), message: &Message) -> Frames {
-        let channel = Value::name(message.channel);
-        let payload = Value::Bulk(message.payload.clone());
-        let parts = match kind {
-            Kind::Channel => vec![Value::name("message"), channel, payload],
-            Kind::Pattern => vec![Value::name("pmessage"), Value::Bulk(name.clone()), channel, payload],
-        };
-        Frames { parts, resp2: None, resp3: None }
-    }
-
     fn of(&mut self, protocol: Protocol) -> Bytes {
         let frame = match protocol {
             Protocol::Resp2 => &mut self.resp2,
@@ -262,9 +278,13 @@ pub fn hub() -> (Arc<HubSender>, Arc<Hub>, Feed) {
 impl Feed {
     /// Distributes events until the last sender is gone.
     pub async fn run(mut self, clock: Clock, limit: OutputLimit) {
-        while let Some(message) = self.queue.recv().await {
-            self.hub.distribute(&message, &clock, limit).await;
-            self.hub.delivered.send_replace(message.number);
+        let mut messages = Vec::new();
+        while self.queue.recv_many(&mut messages, TOGETHER).await > 0 {
+            self.hub.distribute(&messages, &clock, limit).await;
+            self.hub.delivered.send_replace(messages.last().map_or(0, |message| message.number));
+            messages.clear();
+            // More may be there already, but those who have got these are to write them now.
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -34,7 +34,7 @@ struct Runs {
 
 pub(crate) fn run(length: Length) {
     let (subscribers, runs, events) = match length {
-        Length::Full => (10_000, 5, 20),
+        Length::Full => (10_000, 12, 8),
         Length::Quick => (1_000, 2, 5),
     };
     // All of their sockets are in this process, besides a few others.

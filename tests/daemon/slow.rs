@@ -82,14 +82,18 @@ async fn a_deaf_subscriber_is_cut_off_when_it_stays_above_the_soft_limit() {
         omem.and_then(|omem| omem.parse::<usize>().ok()).expect("a number")
     };
     let start = Instant::now();
-    loop {
+    let mut looks = 0;
+    // What was handed over just now may still leave for the kernel: it has to wait for some looks in a row.
+    while looks < 20 {
         observer.ask("CLIENT LIST TYPE pubsub").await;
         let list = observer.bulk().await;
-        if list.lines().next().is_some_and(|line| waiting(line) > 200 << 10) {
-            break;
-        }
         assert!(!list.is_empty(), "it is cut off before its time");
         assert!(start.elapsed() < DEADLINE, "nothing waits: {list}");
+        if list.lines().next().is_some_and(|line| waiting(line) > 200 << 10) {
+            looks += 1;
+            continue;
+        }
+        looks = 0;
         for _ in 0..100 {
             world.hub.publish(&event(EventKind::SubjectivelyDown, &payload));
         }

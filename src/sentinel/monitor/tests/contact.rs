@@ -63,6 +63,26 @@ fn keeps_stock_s_pace_with_healthy_servers() {
     }
 }
 
+/// failover.md 12.3, S2: in a crowd periodic work begins at fewer moments, which more masters share.
+#[test]
+fn a_crowd_works_at_common_times() {
+    for (crowded, remainder) in [(false, 20), (true, 0)] {
+        let mut bench = Bench::with_peers();
+        bench.node.crowded = crowded;
+        bench.run(10_000);
+        let mut pings = 0;
+        for _ in 0..10_000 {
+            bench.seen.clear();
+            bench.run(1);
+            if bench.sent_to(REPLICA).iter().any(|command| command == "PING") {
+                assert_eq!(bench.now % 50, remainder);
+                pings += 1;
+            }
+        }
+        assert!(pings >= 9, "{pings}");
+    }
+}
+
 /// failover.md 34
 #[test]
 fn new_credentials_rebuild_the_links() {
