@@ -79,7 +79,7 @@ conformance: openssl stock
 	$(CARGO) test --locked --test conformance -- --nocapture
 
 # Numbers beside stock's, in turns: reads and what they cost, whether many of them delay a detection, how long failovers
-# take, thousands of subscribers and of masters. `bench-quick` takes a quarter of an hour, `bench` some two hours;
+# take, thousands of subscribers and of masters. `bench-quick` takes a quarter of an hour, `bench` an hour and a half;
 # `make bench PARTS="latency fanout"` measures some of it. Plots: bench-*.svg in the target directory.
 BENCH = SENTINELD_BIN=$(PROGRAM) $(CARGO) run --release --locked --quiet --manifest-path tests/bench/Cargo.toml --
 
