@@ -261,7 +261,7 @@ impl Client {
         let frame = encoded(outbox.protocol);
         outbox.bytes += frame.len();
         outbox.queue.push((event, frame));
-        if !self.is_over_limit(outbox, limit, now) {
+        if !self.cut_off_above(outbox, limit, now) {
             self.wake.notify_one();
         }
     }
@@ -279,10 +279,10 @@ impl Client {
     /// Cuts the client off if more waits for it than the limit allows. Called when there is more, and now and then:
     /// a soft limit is passed by standing still.
     pub fn limit_output(&self, limit: OutputLimit, now: Millis) -> bool {
-        self.is_over_limit(lock(&self.outbox), limit, now)
+        self.cut_off_above(lock(&self.outbox), limit, now)
     }
 
-    fn is_over_limit(&self, mut outbox: MutexGuard<'_, Outbox>, limit: OutputLimit, now: Millis) -> bool {
+    fn cut_off_above(&self, mut outbox: MutexGuard<'_, Outbox>, limit: OutputLimit, now: Millis) -> bool {
         let bytes = outbox.bytes + outbox.replies;
         let over = limit.is_over(bytes, now, &mut outbox.above_soft_since);
         if over {
