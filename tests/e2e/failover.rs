@@ -70,8 +70,10 @@ fn killed(kind: Kind) -> Duration {
     }
 
     cluster.group().at_mut(old).start_again();
-    assert!(cluster.groups[0].at(old).is_master(), "its own conf file says so");
     wait_until(seconds(40), "the old master follows the new one", || cluster.groups[0].at(old).follows(new));
+    let log = std::fs::read_to_string(cluster.groups[0].at(old).process.log()).expect("it logs");
+    let told_to_follow = format!("REPLICAOF 127.0.0.1:{new} enabled (user request");
+    assert!(log.contains(&told_to_follow), "its own conf file made it a master, and it was told otherwise");
     cluster.wait_until_acquainted();
     told - first
 }
