@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rpds::HashTrieMapSync;
 use tokio::sync::{mpsc, watch};
 
 use crate::driver::MonitorMessage;
@@ -14,14 +15,15 @@ use crate::sentinel::id::MasterName;
 use crate::sentinel::monitor::view::{InstanceView, MasterView};
 use crate::sentinel::scripts::PendingScript;
 
-/// Answers to the hottest question and the route to the master behind an address.
+/// Answers to the hottest question and the route to the master behind an address. A new book shares with the one before
+/// it all that has not changed, so that an address costs the same among thousands as among a few.
 #[derive(Debug, Default, Clone)]
 pub struct AddressBook {
     /// Ready RESP reply of GET-MASTER-ADDR-BY-NAME: an array of two bulk strings, the same in RESP2 and RESP3.
-    pub replies: BTreeMap<MasterName, Bytes>,
+    pub replies: HashTrieMapSync<MasterName, Bytes>,
     /// Configured address (not the promoted one) to name, for IS-MASTER-DOWN-BY-ADDR: the host as shown, in lower case,
     /// and for a host name also the address that it means. Several masters may have one address.
-    by_addr: BTreeMap<(String, u16), BTreeSet<MasterName>>,
+    by_addr: HashTrieMapSync<(String, u16), BTreeSet<MasterName>>,
 }
 
 impl AddressBook {
@@ -30,12 +32,18 @@ impl AddressBook {
         self.by_addr.get(addr)?.first()
     }
 
+    fn enter(&mut self, name: MasterName, addr: &(String, u16)) {
+        let mut owners = self.by_addr.get(addr).cloned().unwrap_or_default();
+        owners.insert(name);
+        self.by_addr.insert_mut(addr.clone(), owners);
+    }
+
     fn forget(&mut self, name: &MasterName, addrs: &[(String, u16)]) {
         for addr in addrs {
             if let Some(owners) = self.by_addr.get_mut(addr) {
                 owners.remove(name);
                 if owners.is_empty() {
-                    self.by_addr.remove(addr);
+                    self.by_addr.remove_mut(addr);
                 }
             }
         }
@@ -116,7 +124,7 @@ impl Publisher {
         let Some(entered) = self.entered.borrow_mut().remove(name) else { return };
         self.book.send_modify(|book| {
             let book = Arc::make_mut(book);
-            book.replies.remove(name);
+            book.replies.remove_mut(name);
             book.forget(name, &entered.addrs);
         });
     }
@@ -146,9 +154,9 @@ impl Publisher {
                 book.forget(&name, &before.addrs);
             }
             for addr in &entry.addrs {
-                book.by_addr.entry(addr.clone()).or_default().insert(name.clone());
+                book.enter(name.clone(), addr);
             }
-            book.replies.insert(name.clone(), entry.reply.clone());
+            book.replies.insert_mut(name.clone(), entry.reply.clone());
         });
         entered.insert(name, entry);
     }
