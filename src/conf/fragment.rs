@@ -1,6 +1,7 @@
 //! The lines that a save produces, before it is known where they go (config.md 5.2).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::sentinel_line::{MasterLine, SentinelLine};
 use super::slot::Slot;
@@ -36,31 +37,60 @@ impl Produced {
     }
 }
 
-/// The lines of one owner, in the order in which new ones are appended. Made when the owner changes, not at each save.
+/// The lines of one owner, in the order in which new ones are appended. Made when the owner changes, not at each save, and
+/// in one piece, since a save passes through all of them.
 #[derive(Clone, Debug, Default)]
 pub struct Fragment {
-    lines: Vec<Produced>,
-    index: HashMap<Slot, usize>,
+    lines: Vec<Line>,
+    /// Each line with its line feed.
+    text: Vec<u8>,
+}
+
+#[derive(Clone, Debug)]
+struct Line {
+    slot: Slot,
+    wanted: Wanted,
+    /// Behind its line feed.
+    end: usize,
 }
 
 impl Fragment {
-    /// From lines in their order. Of two lines about the same thing the first counts.
-    pub fn new(lines: Vec<Produced>) -> Fragment {
-        let mut index = HashMap::with_capacity(lines.len());
-        for (at, line) in lines.iter().enumerate() {
-            index.entry(line.slot.clone()).or_insert(at);
+    /// From lines in their order.
+    pub fn new(produced: Vec<Produced>) -> Fragment {
+        let mut text = Vec::with_capacity(produced.iter().map(|line| line.text.len() + 1).sum());
+        let mut lines = Vec::with_capacity(produced.len());
+        for Produced { slot, text: line, wanted } in produced {
+            text.extend_from_slice(&line);
+            text.push(b'\n');
+            lines.push(Line { slot, wanted, end: text.len() });
         }
-        Fragment { lines, index }
+        Fragment { lines, text }
     }
 
-    /// The lines.
-    pub fn lines(&self) -> &[Produced] {
-        &self.lines
+    /// What its lines are about.
+    pub fn slots(&self) -> impl ExactSizeIterator<Item = &Slot> {
+        self.lines.iter().map(|line| &line.slot)
     }
 
-    /// Which line is about this.
-    pub fn find(&self, slot: &Slot) -> Option<usize> {
-        self.index.get(slot).copied()
+    /// When a line is written.
+    pub fn wanted(&self, line: usize) -> Wanted {
+        self.lines[line].wanted
+    }
+
+    /// A line, without line feed.
+    pub fn line(&self, line: usize) -> &[u8] {
+        self.block(line..line + 1).strip_suffix(b"\n").expect("every line has one")
+    }
+
+    /// Lines that follow each other, with their line feeds.
+    pub fn block(&self, lines: Range<usize>) -> &[u8] {
+        let ends_before = |line: usize| line.checked_sub(1).map_or(0, |before| self.lines[before].end);
+        &self.text[ends_before(lines.start)..ends_before(lines.end)]
+    }
+
+    /// Bytes of all lines.
+    pub fn size(&self) -> usize {
+        self.text.len()
     }
 }
 
@@ -75,11 +105,11 @@ pub fn head(node: &NodeSettings) -> Fragment {
         (SentinelLine::ResolveHostnames(node.resolve_hostnames), unless(!node.resolve_hostnames)),
         (SentinelLine::AnnounceHostnames(node.announce_hostnames), unless(!node.announce_hostnames)),
     ];
-    collect(lines)
+    Fragment::new(collect(lines))
 }
 
 /// Settings of the process that stand after the masters, but for the current epoch.
-pub fn tail(node: &NodeSettings) -> Fragment {
+pub fn tail(node: &NodeSettings) -> Vec<Produced> {
     let lines = [
         SentinelLine::AnnounceIp(node.announce_ip.clone()),
         SentinelLine::AnnouncePort(node.announce_port),
@@ -126,12 +156,12 @@ fn unless(is_default: bool) -> Wanted {
     if is_default { Wanted::IfPresent } else { Wanted::Always }
 }
 
-fn collect(lines: impl IntoIterator<Item = (SentinelLine, Wanted)>) -> Fragment {
+fn collect(lines: impl IntoIterator<Item = (SentinelLine, Wanted)>) -> Vec<Produced> {
     let produced = lines.into_iter().filter_map(|(line, wanted)| {
         let text = line.print()?;
         Some(Produced { wanted, ..Produced::always(text) })
     });
-    Fragment::new(produced.collect())
+    produced.collect()
 }
 
 #[cfg(test)]
@@ -155,8 +185,8 @@ mod tests {
             identity: IdentityRecord::default(),
         };
         let replicas = |node: &NodeSettings| -> Vec<String> {
-            let lines = master(&record, node).lines().to_vec();
-            let texts = lines.into_iter().map(|line| String::from_utf8(line.text).expect("text"));
+            let lines = master(&record, node);
+            let texts = (0..lines.slots().len()).map(|at| String::from_utf8_lossy(lines.line(at)).into_owned());
             texts.filter_map(|text| text.strip_prefix("sentinel known-replica m ").map(str::to_owned)).collect()
         };
         assert_eq!(replicas(&node), ["10.0.0.2 6379", "10.0.0.2 6380"]);

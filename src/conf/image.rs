@@ -11,6 +11,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 
 use super::daemon::LogLevel;
 use super::fragment::{self, Fragment, HEAD, Produced, Wanted};
@@ -35,7 +36,7 @@ pub struct ConfImage {
     users: Vec<Produced>,
     node: NodeSettings,
     head: Fragment,
-    tail: Fragment,
+    tail: Vec<Produced>,
     /// In the order of the file, then of creation. Not looked up by name at each save, nor in thousands of places.
     masters: Vec<MasterState>,
     /// Where in `masters` each of them is.
@@ -181,7 +182,7 @@ impl ConfImage {
         let plain = self.plain_lines();
         let mut tail: Vec<Produced> =
             SentinelLine::CurrentEpoch(current_epoch).print().into_iter().map(Produced::always).collect();
-        tail.extend_from_slice(self.tail.lines());
+        tail.extend_from_slice(&self.tail);
         let tail = Fragment::new(tail);
 
         let own = [(&plain, &self.base.plain), (&self.head, &self.base.head), (&tail, &self.base.tail)];
@@ -259,37 +260,48 @@ impl Base {
 struct Places {
     /// The line of the base and the line of the fragment that replaces it.
     at: Vec<(usize, usize)>,
-    /// Which lines of the fragment have found no place.
-    homeless: Vec<usize>,
+    /// Which lines of the fragment have found no place, and are wanted.
+    homeless: Vec<Range<usize>>,
 }
 
 impl Places {
     /// `lines` are those of the base that are about the owner of the fragment.
     fn new(base: &[Content], lines: &[usize], fragment: &Fragment) -> Places {
-        let mut taken = vec![false; fragment.lines().len()];
+        let mut about = HashMap::with_capacity(fragment.slots().len());
+        for (line, slot) in fragment.slots().enumerate() {
+            // Of two lines about the same thing the first counts.
+            about.entry(slot).or_insert(line);
+        }
+        let mut taken = vec![false; fragment.slots().len()];
         let (mut places, mut vacant) = (Vec::new(), Vec::new());
         let slots = lines.iter().filter_map(|at| match &base[*at] {
             Content::Slot(slot, _) => Some((*at, slot)),
             Content::Blank | Content::Kept(_) => None,
         });
         for (at, slot) in slots {
-            match fragment.find(slot).filter(|line| !taken[*line]) {
+            match about.get(slot).filter(|line| !taken[**line]) {
                 Some(line) => {
-                    taken[line] = true;
-                    places.push((at, line));
+                    taken[*line] = true;
+                    places.push((at, *line));
                 }
                 None => vacant.push((at, slot)),
             }
         }
         for (at, slot) in vacant {
             // Another thing of the same kind, which has no place of its own.
-            let mut others = fragment.lines().iter().enumerate();
-            if let Some((line, _)) = others.find(|(line, other)| !taken[*line] && slot.is_kin(&other.slot)) {
+            let mut others = fragment.slots().enumerate();
+            if let Some((line, _)) = others.find(|(line, other)| !taken[*line] && slot.is_kin(other)) {
                 taken[line] = true;
                 places.push((at, line));
             }
         }
-        let homeless = (0..taken.len()).filter(|line| !taken[*line]).collect();
+        let mut homeless: Vec<Range<usize>> = Vec::new();
+        for line in (0..taken.len()).filter(|line| !taken[*line] && fragment.wanted(*line) == Wanted::Always) {
+            match homeless.last_mut().filter(|run| run.end == line) {
+                Some(run) => run.end += 1,
+                None => homeless.push(line..line + 1),
+            }
+        }
         Places { at: places, homeless }
     }
 }
@@ -303,14 +315,9 @@ struct Owner<'a> {
 }
 
 impl<'a> Owner<'a> {
-    fn line(&self, line: usize) -> &'a Produced {
-        &self.fragment.lines()[line]
-    }
-
     /// Its lines that have no place, and are wanted.
     fn homeless(&self) -> impl Iterator<Item = &'a [u8]> {
-        let lines = self.places.homeless.iter().map(|line| self.line(*line));
-        lines.filter(|line| line.wanted == Wanted::Always).map(|line| line.text.as_slice())
+        self.places.homeless.iter().map(|run| self.fragment.block(run.clone()))
     }
 }
 
@@ -327,11 +334,12 @@ fn write(base: &[Content], known: &BTreeMap<Slot, Option<Vec<u8>>>, owners: &[Ow
         neighbours[owner] = last.filter(|last| *is_master && marker.is_some_and(|marker| *last > marker));
     }
     let mut sheet = Sheet::default();
+    sheet.text.0.reserve(owners.iter().map(|owner| owner.fragment.size()).sum());
     let mut seen = HashSet::new();
     for (at, content) in base.iter().enumerate() {
         match (content, replaced[at]) {
             (Content::Slot(_, old), Some((owner, line))) => {
-                let text = respelled(old, &owners[owner].line(line).text);
+                let text = respelled(old, owners[owner].fragment.line(line));
                 sheet.line(&text, owners[owner].is_news);
             }
             (Content::Slot(slot @ (Slot::Plain(_) | Slot::BufferLimit(_)), text), None)
@@ -347,19 +355,19 @@ fn write(base: &[Content], known: &BTreeMap<Slot, Option<Vec<u8>>>, owners: &[Ow
             (Content::Blank | Content::Slot(..), None) | (Content::Blank, Some(_)) => sheet.text.blank(),
         }
         if let Some((owner, _)) = replaced[at].filter(|(owner, _)| neighbours[*owner] == Some(at)) {
-            for text in owners[owner].homeless() {
-                sheet.line(text, owners[owner].is_news);
+            for block in owners[owner].homeless() {
+                sheet.block(block, owners[owner].is_news);
             }
         }
     }
     let mut is_marked = marker.is_some();
     for owner in owners.iter().zip(&neighbours).filter(|(_, neighbour)| neighbour.is_none()).map(|(owner, _)| owner) {
-        for text in owner.homeless() {
+        for block in owner.homeless() {
             if !std::mem::replace(&mut is_marked, true) {
                 sheet.text.blank();
                 sheet.text.line(MARKER);
             }
-            sheet.line(text, owner.is_news);
+            sheet.block(block, owner.is_news);
         }
     }
     Rendered { text: sheet.text.0, news: sheet.news.0 }
@@ -387,6 +395,13 @@ impl Sheet {
             self.news.line(line);
         }
     }
+
+    fn block(&mut self, lines: &[u8], is_news: bool) {
+        self.text.block(lines);
+        if is_news {
+            self.news.block(lines);
+        }
+    }
 }
 
 /// Collects lines; several blank ones become one, and none ends the file.
@@ -395,11 +410,21 @@ struct Writer(Vec<u8>, bool);
 
 impl Writer {
     fn line(&mut self, text: &[u8]) {
+        self.end_gap();
+        self.0.extend_from_slice(text);
+        self.0.push(b'\n');
+    }
+
+    /// Lines with their line feeds.
+    fn block(&mut self, lines: &[u8]) {
+        self.end_gap();
+        self.0.extend_from_slice(lines);
+    }
+
+    fn end_gap(&mut self) {
         if std::mem::take(&mut self.1) {
             self.0.push(b'\n');
         }
-        self.0.extend_from_slice(text);
-        self.0.push(b'\n');
     }
 
     fn blank(&mut self) {
