@@ -11,6 +11,7 @@ pub mod supervisor;
 
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::sentinel::NodeSettings;
@@ -123,6 +124,11 @@ const LATE: Duration = Duration::from_millis(5);
 const MIN_ROUNDS: usize = 4;
 /// The same while messages keep coming.
 const MAX_ROUNDS: usize = 8;
+/// The same where thousands of masters keep this thread so busy that rounds take long. Its sockets are looked at many times
+/// in each, and a tick that is put off for seconds is taken for a stall of the process.
+const LONG_ROUNDS: usize = 2;
+/// How long the rounds take where they take long.
+const LONG: Duration = Duration::from_millis(200);
 
 /// Whether a tick is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +157,8 @@ impl Due {
 /// answer would be taken for one that did not. Stock's event loop looks at its sockets before its timers, too. Any other
 /// tick goes ahead: where thousands of masters keep this thread busy, every tick is late.
 async fn gather<M>(mailbox: &mut mpsc::Receiver<M>, messages: &mut Vec<M>) {
-    for round in 0..MAX_ROUNDS {
+    let begun = Instant::now();
+    for round in 1..=MAX_ROUNDS {
         tokio::task::yield_now().await;
         let before = messages.len();
         while messages.len() < BATCH
@@ -159,9 +166,20 @@ async fn gather<M>(mailbox: &mut mpsc::Receiver<M>, messages: &mut Vec<M>) {
         {
             messages.push(message);
         }
-        if messages.len() == before && round + 1 >= MIN_ROUNDS {
+        let is_quiet = messages.len() == before && round >= MIN_ROUNDS;
+        if is_quiet || (round >= LONG_ROUNDS && begun.elapsed() > LONG) {
             return;
         }
+    }
+}
+
+/// Puts a message into a mailbox, and waits for room if there is none. Nearly always there is, and then this does not count
+/// towards what a task may do in one turn: with tokio's hundred or so, who has news for a thousand monitors would need many
+/// turns for them, which last long when all those masters fail together.
+async fn deliver<M>(mailbox: &mpsc::Sender<M>, message: M) {
+    if let Err(TrySendError::Full(message)) = mailbox.try_send(message) {
+        // Closed only if its owner has ended.
+        let _ = Box::pin(mailbox.send(message)).await;
     }
 }
 
@@ -169,6 +187,7 @@ async fn gather<M>(mailbox: &mut mpsc::Receiver<M>, messages: &mut Vec<M>) {
 mod tests {
     use std::io::Write;
     use std::net::{TcpListener, TcpStream};
+    use std::task::Poll;
 
     use tokio::io::AsyncReadExt;
     use tokio::task::LocalSet;
@@ -202,5 +221,50 @@ mod tests {
             let messages = gathering.await.expect("does not panic");
             assert!(matches!(messages[..], [Some(Ok(b'x'))]), "{messages:?}");
         }));
+    }
+
+    #[test]
+    fn a_thousand_messages_are_delivered_in_one_turn() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let (sender, mut mailbox) = mpsc::channel(1_000);
+        let news = async {
+            for number in 0..1_000 {
+                deliver(&sender, number).await;
+            }
+        };
+        let mut news = std::pin::pin!(news);
+        let turn = std::future::poll_fn(|cx| Poll::Ready(news.as_mut().poll(cx)));
+        assert!(runtime.block_on(turn).is_ready());
+        assert_eq!(
+            (0..1_000).map_while(|_| mailbox.try_recv().ok()).collect::<Vec<_>>(),
+            (0..1_000).collect::<Vec<_>>()
+        );
+    }
+
+    /// Where a round of all tasks takes long, a tick is not put off for many of them although there is always more.
+    #[test]
+    fn a_busy_thread_is_not_waited_for() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let rounds = runtime.block_on(LocalSet::new().run_until(async {
+            let (sender, mut mailbox) = mpsc::channel(100);
+            let busy = tokio::task::spawn_local(async move {
+                for round in 0.. {
+                    std::thread::sleep(LONG);
+                    if sender.send(round).await.is_err() {
+                        return;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            });
+            let gathering = tokio::task::spawn_local(async move {
+                let mut messages = Vec::new();
+                gather(&mut mailbox, &mut messages).await;
+                messages.len()
+            });
+            let rounds = gathering.await.expect("does not panic");
+            busy.abort();
+            rounds
+        }));
+        assert!((LONG_ROUNDS..=LONG_ROUNDS + 1).contains(&rounds), "{rounds}");
     }
 }

@@ -22,7 +22,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::MonitorMessage;
+use super::{MonitorMessage, deliver};
 use crate::net::tls::Tls;
 use crate::resp::node::{NodeDecoder, encode_command};
 use crate::sentinel::addr::Addr;
@@ -318,11 +318,9 @@ impl<M: From<LinkEvent>> Run<M> {
         }
     }
 
-    async fn tell(&self, event: LinkEvent) {
-        // The owner's mailbox closes only when the owner ends, and that aborts this task.
-        if let Err(mpsc::error::TrySendError::Full(message)) = self.owner.try_send(event.into()) {
-            let _ = Box::pin(self.owner.send(message)).await;
-        }
+    /// Puts an event into the owner's mailbox, which closes only when the owner ends, and that aborts this task.
+    fn tell(&self, event: LinkEvent) -> impl Future<Output = ()> {
+        deliver(&self.owner, event.into())
     }
 }
 

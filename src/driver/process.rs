@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::MonitorMessage;
 use super::clock::Clock;
 use super::pipe::Route;
 use super::resolver::Resolver;
+use super::{MonitorMessage, deliver};
 use crate::net::tls::Tls;
 use crate::publish::Publisher;
 use crate::sentinel::epoch::EpochRegister;
@@ -164,8 +164,7 @@ impl Process {
     pub async fn tell_monitor(&self, master: &MasterName, message: MonitorMessage) {
         let mailbox = self.monitors.borrow().get(master).cloned();
         if let Some(mailbox) = mailbox {
-            // Fails only if the master was removed meanwhile.
-            let _ = mailbox.send(message).await;
+            deliver(&mailbox, message).await;
         }
     }
 
