@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,21 +33,26 @@ impl AddressBook {
         self.by_addr.get(addr)?.first()
     }
 
-    fn enter(&mut self, name: MasterName, addr: &(String, u16)) {
-        let mut owners = self.by_addr.get(addr).cloned().unwrap_or_default();
-        owners.insert(name);
-        self.by_addr.insert_mut(addr.clone(), owners);
+    fn enter(&mut self, name: MasterName, entry: &Entered) {
+        for addr in entry.addrs() {
+            let mut owners = self.by_addr.get(&addr).cloned().unwrap_or_default();
+            owners.insert(name.clone());
+            self.by_addr.insert_mut(addr, owners);
+        }
+        let (host, port) = &entry.current;
+        self.replies.insert_mut(name, address_reply(host, *port));
     }
 
-    fn forget(&mut self, name: &MasterName, addrs: &[(String, u16)]) {
-        for addr in addrs {
-            if let Some(owners) = self.by_addr.get_mut(addr) {
+    fn forget(&mut self, name: &MasterName, entry: &Entered) {
+        for addr in entry.addrs() {
+            if let Some(owners) = self.by_addr.get_mut(&addr) {
                 owners.remove(name);
                 if owners.is_empty() {
-                    self.by_addr.remove_mut(addr);
+                    self.by_addr.remove_mut(&addr);
                 }
             }
         }
+        self.replies.remove_mut(name);
     }
 }
 
@@ -83,11 +89,29 @@ pub struct Publisher {
     scripts: watch::Sender<Arc<[PendingScript]>>,
 }
 
-/// Entries of one master in the [`AddressBook`].
+/// What of one master is in the [`AddressBook`].
 #[derive(Debug, PartialEq, Eq)]
 struct Entered {
-    reply: Bytes,
-    addrs: Vec<(String, u16)>,
+    /// What clients are told.
+    current: (Arc<str>, u16),
+    /// Where it is: as shown, and what that means.
+    at: (Arc<str>, Option<IpAddr>, u16),
+}
+
+impl Entered {
+    fn of(view: &MasterView) -> Entered {
+        let InstanceView { host, port, ip, .. } = &view.instance;
+        let current = (Arc::clone(&view.current_host), view.current_port);
+        Entered { current, at: (Arc::clone(host), *ip, *port) }
+    }
+
+    /// The addresses by which it is found.
+    fn addrs(&self) -> impl Iterator<Item = (String, u16)> {
+        let (host, ip, port) = &self.at;
+        let shown = host.to_ascii_lowercase();
+        let meant = ip.map(|ip| ip.to_string()).filter(|ip| *ip != shown);
+        [Some(shown), meant].into_iter().flatten().map(|host| (host, *port))
+    }
 }
 
 impl Default for Publisher {
@@ -123,9 +147,7 @@ impl Publisher {
         });
         let Some(entered) = self.entered.borrow_mut().remove(name) else { return };
         self.book.send_modify(|book| {
-            let book = Arc::make_mut(book);
-            book.replies.remove_mut(name);
-            book.forget(name, &entered.addrs);
+            Arc::make_mut(book).forget(name, &entered);
         });
     }
 
@@ -137,12 +159,7 @@ impl Publisher {
     /// Enters the addresses of a view into the book, if they changed.
     pub fn readdress(&self, view: &MasterView) {
         let name = view.name();
-        let reply = address_reply(&view.current_host, view.current_port);
-        let InstanceView { host, port, ip, .. } = &view.instance;
-        let shown = host.to_ascii_lowercase();
-        let meant = ip.map(|ip| ip.to_string()).filter(|ip| *ip != shown);
-        let addrs: Vec<(String, u16)> = [Some(shown), meant].into_iter().flatten().map(|host| (host, *port)).collect();
-        let entry = Entered { reply, addrs };
+        let entry = Entered::of(view);
         let mut entered = self.entered.borrow_mut();
         // Nearly always nothing has changed, and then no reader has to wait for us, who may be interrupted at any moment.
         if entered.get(&name) == Some(&entry) {
@@ -151,12 +168,9 @@ impl Publisher {
         self.book.send_modify(|book| {
             let book = Arc::make_mut(book);
             if let Some(before) = entered.get(&name) {
-                book.forget(&name, &before.addrs);
+                book.forget(&name, before);
             }
-            for addr in &entry.addrs {
-                book.enter(name.clone(), addr);
-            }
-            book.replies.insert_mut(name.clone(), entry.reply.clone());
+            book.enter(name.clone(), &entry);
         });
         entered.insert(name, entry);
     }

@@ -123,7 +123,7 @@ pub fn tail(node: &NodeSettings) -> Vec<Produced> {
 pub fn master(record: &MasterRecord, node: &NodeSettings) -> Fragment {
     let defaults = Periods::default();
     let MasterRecord { spec, addr, config_epoch, leader_epoch, replicas, sentinels, .. } = record;
-    let host = |addr: &Addr| addr.shown_host(node);
+    let host = |addr: &Addr| addr.shown_host(node).to_string();
     let mut lines = vec![MasterLine::Monitor { host: host(addr), port: addr.port.into(), quorum: spec.quorum }];
     let mut set = |differs: bool, line: MasterLine| lines.extend(differs.then_some(line));
     set(spec.down_after != defaults.default_down_after, MasterLine::DownAfter(spec.down_after));

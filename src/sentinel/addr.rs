@@ -36,11 +36,16 @@ impl Addr {
 
     /// The host as shown to others: the ip, or the host name where `announce-hostnames` is on. A name that is not
     /// resolved is shown as given (stock shows nothing, which breaks its own file).
-    pub fn shown_host(&self, node: &NodeSettings) -> String {
+    pub fn shown_host(&self, node: &NodeSettings) -> Arc<str> {
         match self.ip {
-            Some(ip) if !node.announce_hostnames => ip.to_string(),
-            _ => self.host.to_string(),
+            Some(ip) if !node.announce_hostnames && !self.is_written(ip) => Arc::from(ip.to_string()),
+            _ => Arc::clone(&self.host),
         }
+    }
+
+    /// Whether `host` is the text of this ip. An IPv4 address has one only.
+    fn is_written(&self, ip: IpAddr) -> bool {
+        ip.is_ipv4() && self.host.starts_with(|first: char| first.is_ascii_digit()) && self.host.parse() == Ok(ip)
     }
 
     /// `host:port`, IPv6 in brackets: the name and key of a replica (failover.md 6).

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::addr::Addr;
 use super::id::MasterName;
@@ -24,7 +25,7 @@ pub struct GroupRegister(RefCell<BTreeMap<MasterName, Group>>);
 struct Group {
     master: Option<Addr>,
     members: Vec<Member>,
-    replids: BTreeSet<String>,
+    replids: BTreeSet<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -51,12 +52,12 @@ pub struct Asker<'a> {
     /// Its master.
     pub master: &'a Addr,
     /// The history of its data.
-    pub replids: &'a BTreeSet<String>,
+    pub replids: &'a BTreeSet<Arc<str>>,
 }
 
 impl GroupRegister {
     /// INFO shows that this process is the master of `name`, with data of these histories.
-    pub fn note_master(&self, name: &MasterName, addr: &Addr, run_id: &str, replids: &[String], now: Millis) {
+    pub fn note_master(&self, name: &MasterName, addr: &Addr, run_id: &str, replids: &[Arc<str>], now: Millis) {
         self.note_member(name, addr, run_id, now);
         let mut groups = self.0.borrow_mut();
         let group = groups.entry(name.clone()).or_default();
@@ -117,10 +118,10 @@ mod tests {
         let register = GroupRegister::default();
         let (a, b, x) = (Addr::new("10.0.0.1", 1), Addr::new("10.0.0.2", 1), Addr::new("10.0.0.3", 1));
         let (mine, other) = (MasterName::from("mine"), MasterName::from("other"));
-        register.note_master(&other, &b, "run-b", &["history-b".to_owned()], Millis(0));
+        register.note_master(&other, &b, "run-b", &[Arc::from("history-b")], Millis(0));
         register.note_member(&other, &x, "run-x", Millis(0));
         let owner = |whose, master: &Addr, replids: &[&str]| {
-            let replids = replids.iter().map(|&replid| replid.to_owned()).collect();
+            let replids = replids.iter().map(|&replid| Arc::from(replid)).collect();
             register.other_owner(whose, Asker { name: &mine, master, replids: &replids })
         };
         assert_eq!(owner(Whose::Process("run-x"), &a, &["history-a"]), Some(other.clone()));

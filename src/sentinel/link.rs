@@ -214,7 +214,7 @@ impl Link {
         let missing = self.missing(wants_pubsub);
         let command = missing.command.then(|| next(self.last_attempts.command, self.command_pace));
         let pubsub = missing.pubsub.then(|| next(self.last_attempts.pubsub, RECONNECT_PERIOD));
-        command.into_iter().chain(pubsub).min()
+        sooner(command, pubsub)
     }
 
     /// Notes an attempt to connect; which connections it is about. When one is due, the other comes along even if it is
@@ -359,6 +359,14 @@ pub enum WantsPubSub {
     Yes,
     /// Peer.
     No,
+}
+
+/// The sooner of two deadlines that need not be there.
+pub fn sooner(one: Option<Millis>, other: Option<Millis>) -> Option<Millis> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
 }
 
 /// Whether a deadline has come.

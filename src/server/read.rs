@@ -137,7 +137,7 @@ pub(crate) fn info_cache(views: &[Arc<MasterView>], now: Millis) -> Value {
         let polled = view.server.info_at.is_some();
         let mut entries = vec![cached_info(&view.server, polled, now)];
         entries.extend(view.replicas.iter().map(|replica| cached_info(&replica.server, polled, now)));
-        reply.push(Value::text(view.instance.name.as_str()));
+        reply.push(Value::text(&*view.instance.name));
         reply.push(Value::Array(entries));
     }
     Value::Array(reply)

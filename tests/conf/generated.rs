@@ -178,7 +178,7 @@ fn knows(running: &Running, node: &NodeSettings, masters: &[MasterRecord]) -> Te
             prop_assert_eq!(&entry[field], &value.to_string(), "{} of {:?}", field, name);
         }
         let host = &*entry["ip"];
-        let is_there = match addr.shown_host(node).as_str() {
+        let is_there = match &*addr.shown_host(node) {
             "localhost" if !node.announce_hostnames => ["127.0.0.1", "::1"].contains(&host),
             wanted => host == wanted,
         };

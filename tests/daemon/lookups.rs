@@ -136,7 +136,7 @@ async fn tells_the_state_of_masters() {
 async fn tells_more_of_a_master_in_trouble() {
     let world = World::new();
     let mut view = master("mymaster", "127.0.0.1", 6379, world.now());
-    view.instance.flags = "s_down,o_down,master,failover_in_progress".to_owned();
+    view.instance.flags = "s_down,o_down,master,failover_in_progress".into();
     view.instance.sdown_since = Some(world.now());
     view.odown_since = Some(world.now());
     view.failover_state = Some("wait_start");

@@ -267,7 +267,7 @@ pub(crate) fn event(kind: EventKind, payload: &str) -> Event {
 pub(crate) fn master(name: &str, host: &str, port: u16, now: Millis) -> MasterView {
     MasterView {
         instance: instance(name, host, port, "master", now),
-        current_host: host.to_owned(),
+        current_host: host.into(),
         current_port: port,
         failover_state: None,
         odown_since: None,
@@ -286,12 +286,12 @@ pub(crate) fn master(name: &str, host: &str, port: u16, now: Millis) -> MasterVi
 
 pub(crate) fn instance(name: &str, host: &str, port: u16, flags: &str, now: Millis) -> InstanceView {
     InstanceView {
-        name: name.to_owned(),
-        host: host.to_owned(),
+        name: name.into(),
+        host: host.into(),
         ip: host.parse().ok(),
         port,
-        run_id: "d".repeat(40),
-        flags: flags.to_owned(),
+        run_id: "d".repeat(40).into(),
+        flags: flags.to_owned().into(),
         ages: Arc::new(SharedAges::new(&LinkHealth { ping_pending_since: None, ..LinkHealth::new(now) })),
         sdown_since: None,
         down_after: 30_000,
@@ -308,7 +308,7 @@ pub(crate) fn replica(host: &str, port: u16, now: Millis) -> ReplicaView {
         server: server("slave", now),
         master_link_down: 0,
         master_link_up: true,
-        master_host: "127.0.0.1".to_owned(),
+        master_host: "127.0.0.1".into(),
         master_port: 6379,
         priority: 100,
         offset: 17,
@@ -318,7 +318,7 @@ pub(crate) fn replica(host: &str, port: u16, now: Millis) -> ReplicaView {
 
 pub(crate) fn peer(id: &str, now: Millis) -> SentinelView {
     SentinelView {
-        instance: InstanceView { run_id: id.to_owned(), ..instance(id, "127.0.0.1", 26_380, "sentinel", now) },
+        instance: InstanceView { run_id: id.into(), ..instance(id, "127.0.0.1", 26_380, "sentinel", now) },
         last_hello: Arc::new(SharedMillis::new(now)),
         voted_leader: None,
         voted_epoch: Epoch(0),

@@ -119,17 +119,17 @@ fn master(name: &str) -> MasterView {
     let now = Clock::new().mono();
     MasterView {
         instance: InstanceView {
-            name: name.to_owned(),
-            host: "127.0.0.1".to_owned(),
+            name: name.into(),
+            host: "127.0.0.1".into(),
             ip: None,
             port: 6379,
-            run_id: String::new(),
-            flags: "master".to_owned(),
+            run_id: "".into(),
+            flags: "master".into(),
             ages: Arc::new(SharedAges::new(&LinkHealth { ping_pending_since: None, ..LinkHealth::new(now) })),
             sdown_since: None,
             down_after: 30_000,
         },
-        current_host: "127.0.0.1".to_owned(),
+        current_host: "127.0.0.1".into(),
         current_port: 6379,
         failover_state: None,
         odown_since: None,

@@ -193,13 +193,11 @@ impl World<'_> {
 
     fn hello(&mut self) -> Hello {
         Hello {
-            host: "127.0.0.1".to_owned(),
-            port: 26380 + u16::from(self.byte() % 4),
+            addr: Addr::new("127.0.0.1", 26380 + u16::from(self.byte() % 4)),
             id: peer(self.byte()),
             current_epoch: self.epoch(),
             master: MasterName::from("m"),
-            master_host: "127.0.0.1".to_owned(),
-            master_port: self.port(),
+            master_addr: Addr::new("127.0.0.1", self.port()),
             config_epoch: self.epoch(),
         }
     }

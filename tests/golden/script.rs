@@ -334,29 +334,24 @@ fn hello(name: &str, words: &[&str], about: &MasterName, world: &World, ports: &
     let next_port = 26380 + u16::try_from(ports.len()).expect("few peers");
     let port = *ports.entry(name.to_owned()).or_insert(next_port);
     let mut hello = Hello {
-        host: "127.0.0.1".to_owned(),
-        port,
+        addr: Addr::new("127.0.0.1", port),
         id: run_id(name),
         current_epoch: Epoch(0),
         master: about.clone(),
-        master_host: record.addr.host.to_string(),
-        master_port: record.addr.port,
+        master_addr: record.addr.clone(),
         config_epoch: record.config_epoch,
     };
     for (key, value) in pairs(words) {
         match key {
-            "host" => value.clone_into(&mut hello.host),
+            "host" => hello.addr = Addr::new(value, hello.addr.port),
             "port" => {
-                hello.port = number(value);
-                ports.insert(name.to_owned(), hello.port);
+                hello.addr.port = number(value);
+                ports.insert(name.to_owned(), hello.addr.port);
             }
             "epoch" => hello.current_epoch = Epoch(number(value)),
             "config-epoch" => hello.config_epoch = Epoch(number(value)),
             "of" => hello.master = MasterName::from(value),
-            "master" => {
-                let at = addr(value);
-                (hello.master_host, hello.master_port) = (at.host.to_string(), at.port);
-            }
+            "master" => hello.master_addr = addr(value),
             other => panic!("no such field: {other}"),
         }
     }

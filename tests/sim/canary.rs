@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use sentineld::sentinel::addr::Addr;
 use sentineld::sentinel::ages::SharedAges;
 use sentineld::sentinel::command::Command;
 use sentineld::sentinel::event::EventKind;
@@ -248,7 +249,7 @@ impl Canary {
         let Some(mut hello) = Hello::parse(&bytes).filter(|hello| hello.id == *myid) else { return Some(bytes) };
         // Two more of me, at ports of their own so that neither replaces the other.
         let alias = 1 + link.0 % 2;
-        hello.port += alias as u16;
+        hello.addr.port += alias as u16;
         hello.id = RunId::from(format!("{}x{alias}", &myid.as_str()[..38]).as_str());
         Some(hello.to_string().into_bytes().into())
     }
@@ -333,7 +334,7 @@ impl Canary {
                         && let Some(mut hello) =
                             Hello::parse(payload.as_bytes()).filter(|hello| hello.config_epoch.0 > 0)
                     {
-                        "10.0.1.1".clone_into(&mut hello.master_host);
+                        hello.master_addr = Addr::new("10.0.1.1", hello.master_addr.port);
                         *payload = hello.to_string();
                     }
                 }

@@ -1,6 +1,7 @@
 //! Host names: every server has one beside its address. Looking it up takes its time, and may hang, fail or give an address
 //! of yesterday.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 
 use rand::RngExt;
@@ -41,8 +42,8 @@ fn named(host: &str) -> Option<usize> {
 }
 
 /// The address behind a server's name; anything else as it is.
-pub fn true_ip(host: &str) -> String {
-    named(host).map_or_else(|| host.to_owned(), server_ip)
+pub fn true_ip(host: &str) -> Cow<'_, str> {
+    named(host).map_or(Cow::Borrowed(host), |number| Cow::Owned(server_ip(number)))
 }
 
 /// Address of the server with this number.

@@ -1,6 +1,6 @@
 //! After the faults: Sentinels must agree, and servers must follow.
 
-use std::cmp::Reverse;
+use std::borrow::Cow;
 
 use rand::RngExt;
 use sentineld::sentinel::addr::Addr;
@@ -10,7 +10,6 @@ use sentineld::sentinel::monitor::view::MasterView;
 use sentineld::sentinel::policy::Election;
 
 use crate::dns::true_ip;
-use crate::faults::Undo;
 use crate::redis_model::Process;
 use crate::world::{Violation, World};
 
@@ -26,7 +25,7 @@ impl World {
         for node in &mut self.nodes {
             node.dies_on_commit = false;
         }
-        for undo in self.sh.take_undos() {
+        for undo in self.sh.agenda.take_undos() {
             self.undo(undo);
         }
         self.sh.trace.note(self.sh.now, || "all faults end".to_owned());
@@ -245,7 +244,7 @@ impl World {
 
     /// The same for one group.
     pub fn group_disagreement(&self, group: usize) -> Option<String> {
-        let mut named: Option<(String, u16)> = None;
+        let mut named: Option<(Cow<'_, str>, u16)> = None;
         let mut newest: Option<Epoch> = None;
         for node in self.nodes.iter().filter(|node| node.is_running()) {
             let Some(view) = node.view(group) else { return Some(format!("n{} does not monitor m{group}", node.host)) };
@@ -290,23 +289,5 @@ impl World {
                 && !server.upstream.as_ref().is_some_and(|upstream| true_ip(&upstream.host) == host && upstream.up)
         });
         strays.map(|(_, server)| format!("{} does not follow {host}: {:?}", server.ip, server.upstream)).next()
-    }
-}
-
-impl crate::world::Shared {
-    /// Takes the ends of all faults under way, in order of time.
-    pub fn take_undos(&mut self) -> Vec<Undo> {
-        let mut undos = Vec::new();
-        let mut rest = Vec::new();
-        while let Some(Reverse(scheduled)) = self.pop() {
-            match scheduled.undo() {
-                Ok(undo) => undos.push(undo),
-                Err(scheduled) => rest.push(scheduled),
-            }
-        }
-        for scheduled in rest {
-            self.put_back(scheduled);
-        }
-        undos
     }
 }

@@ -7,6 +7,7 @@
 
 #![expect(unreachable_pub, reason = "modules of one test share freely")]
 
+mod agenda;
 mod calm;
 mod canary;
 mod checker;

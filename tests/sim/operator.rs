@@ -55,7 +55,7 @@ impl World {
         self.sh.push(self.sh.now + 1_000 * MS, Event::Undo(Undo::Monitor { node, group }));
         let views = self.nodes.iter().filter_map(|node| node.view(group));
         let newest = views.max_by_key(|view| view.config_epoch);
-        let newest = newest.map(|view| (view.current_host.clone(), view.current_port));
+        let newest = newest.map(|view| (view.current_host.to_string(), view.current_port));
         // The only Sentinel there is: its operator looks which server is a master.
         let is_master = |server: &&Server| server.group == group && server.upstream.is_none();
         let found = || self.servers.iter().find(is_master).map(|server| (server.ip.clone(), server.port));

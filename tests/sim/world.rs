@@ -1,7 +1,6 @@
 //! The world: nodes, servers, a heap of events, and time that jumps from one to the next.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use sentineld::sentinel::NodeSettings;
 use sentineld::sentinel::command::Command;
 use sentineld::sentinel::id::RunId;
 
+use crate::agenda::Agenda;
 use crate::canary::Canary;
 use crate::checker::{Checkers, Limits, Observation, Weakness};
 use crate::disk::Image;
@@ -66,43 +66,6 @@ pub enum Event {
     Strike(Fault),
     /// A fault ends.
     Undo(Undo),
-}
-
-/// An event and its place in the order of all.
-pub struct Scheduled {
-    at: u64,
-    order: u64,
-    event: Event,
-}
-
-impl Scheduled {
-    /// The end of a fault, or the event as it was.
-    pub fn undo(self) -> Result<Undo, Scheduled> {
-        match self.event {
-            Event::Undo(undo) => Ok(undo),
-            _ => Err(self),
-        }
-    }
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
 }
 
 /// What was seen, to show that the run tested anything.
@@ -176,25 +139,14 @@ pub struct Shared {
     pub promotions: Vec<(usize, redis_model::Point)>,
     /// The last history that began.
     pub last_replid: u64,
-    heap: BinaryHeap<Reverse<Scheduled>>,
-    order: u64,
+    /// What is going to happen.
+    pub agenda: Agenda,
 }
 
 impl Shared {
     /// Schedules an event.
     pub fn push(&mut self, at: u64, event: Event) {
-        self.order += 1;
-        self.heap.push(Reverse(Scheduled { at: at.max(self.now), order: self.order, event }));
-    }
-
-    /// Takes the next event out.
-    pub fn pop(&mut self) -> Option<Reverse<Scheduled>> {
-        self.heap.pop()
-    }
-
-    /// Puts an event back at its place.
-    pub fn put_back(&mut self, scheduled: Scheduled) {
-        self.heap.push(Reverse(scheduled));
+        self.agenda.push(at.max(self.now), event);
     }
 
     /// Shows the checkers something.
@@ -223,7 +175,7 @@ impl Shared {
 
     /// Commands that are on their way to where they will be carried out.
     pub fn under_way(&self) -> impl Iterator<Item = &Command> {
-        let travelling = self.heap.iter().filter_map(|Reverse(scheduled)| match &scheduled.event {
+        let travelling = self.agenda.events().filter_map(|event| match event {
             Event::Ask(_, ask) => ask.command(),
             _ => None,
         });
@@ -311,8 +263,7 @@ impl World {
             old_hellos: Vec::new(),
             promotions: Vec::new(),
             last_replid: 1_000,
-            heap: BinaryHeap::new(),
-            order: 0,
+            agenda: Agenda::default(),
         };
         sh.checkers.facts.limits = Limits {
             parallel_syncs: swarm.most_parallel_syncs() as usize,
@@ -391,8 +342,8 @@ impl World {
                 }
                 look = self.sh.now + self.look_us;
             }
-            let Some(Reverse(next)) = self.sh.heap.peek() else { return Ok(false) };
-            if next.at > end {
+            let Some(next) = self.sh.agenda.next_at() else { return Ok(false) };
+            if next > end {
                 self.sh.now = end;
                 return Ok(!goes_on(self));
             }
@@ -401,9 +352,9 @@ impl World {
     }
 
     fn step(&mut self) -> Result<(), Violation> {
-        let Some(Reverse(next)) = self.sh.heap.pop() else { return Ok(()) };
-        self.sh.now = next.at;
-        self.dispatch(next.event);
+        let Some((at, event)) = self.sh.agenda.pop() else { return Ok(()) };
+        self.sh.now = at;
+        self.dispatch(event);
         self.see_promotions();
         match self.sh.checkers.violation.take() {
             None => Ok(()),

@@ -14,7 +14,7 @@ use crate::sentinel::command::Command;
 use crate::sentinel::event::{Event, EventKind};
 use crate::sentinel::id::LinkId;
 use crate::sentinel::io::{Channel, LinkError, Outbox, Output, Reply, Tag};
-use crate::sentinel::link::{PingReply, WantsPubSub, is_due};
+use crate::sentinel::link::{PingReply, WantsPubSub, is_due, sooner};
 use crate::sentinel::time::{FAST_INFO_PERIOD, Millis};
 
 /// PINGs to a master, and to a replica in the same time, unless there is a crowd of masters. Five in two seconds find a
@@ -53,17 +53,11 @@ impl Monitor {
     pub(super) fn touch_at(&self, seat: Seat<'_>, env: &Env<'_>) -> Option<Millis> {
         let now = env.now.mono;
         let link = &seat.server.link;
-        [
-            connect_at(seat.server, now),
-            lookup_at(seat.server),
-            self.ping_at(seat, env),
-            self.info_at(seat, env),
-            link.recycle_command_at(self.spec.down_after, &env.node.periods),
-            link.recycle_pubsub_at(&env.node.periods),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let open = sooner(connect_at(seat.server, now), lookup_at(seat.server));
+        let ask = sooner(self.ping_at(seat, env), self.info_at(seat, env));
+        let command = link.recycle_command_at(self.spec.down_after, &env.node.periods);
+        let recycle = sooner(command, link.recycle_pubsub_at(&env.node.periods));
+        sooner(sooner(open, ask), recycle)
     }
 
     /// When this master's periodic work is done.
@@ -116,7 +110,7 @@ impl Monitor {
         }
         let period = self.info_period(seat, env);
         let periodic = self.beat(env).until(last + period, period);
-        [server.info_wanted_at, correction].into_iter().flatten().fold(periodic, Millis::min)
+        sooner(server.info_wanted_at, correction).map_or(periodic, |at| at.min(periodic))
     }
 
     fn info_period(&self, seat: Seat<'_>, env: &Env<'_>) -> u64 {

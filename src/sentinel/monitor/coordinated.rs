@@ -31,6 +31,8 @@
 //!
 //! While writes are held nothing is published at the master: PUBLISH would wait, and everything behind it.
 
+use std::sync::Arc;
+
 use super::Monitor;
 use super::failover::FailoverState;
 use super::info::InfoReport;
@@ -91,7 +93,7 @@ pub enum Stage {
         /// Since when that is known.
         since: Millis,
         /// `master_replid`
-        replid: String,
+        replid: Arc<str>,
         /// `master_repl_offset`
         offset: u64,
     },
@@ -119,7 +121,7 @@ pub enum Stage {
 pub struct Undo {
     what: Amends,
     /// The process that it is owed to.
-    run_id: Option<String>,
+    run_id: Option<Arc<str>>,
     until: Millis,
     sent_on: Option<LinkId>,
 }
@@ -209,7 +211,7 @@ impl Monitor {
             (stage @ Stage::Stopped, ServerId::Master) => {
                 if hands_over && report.role == Some(Role::Replica) {
                     // It was faster than its INFO. The replica will say that it is master.
-                    *stage = Stage::CatchingUp { since: env.now.mono, replid: String::new(), offset: FINAL };
+                    *stage = Stage::CatchingUp { since: env.now.mono, replid: Arc::from(""), offset: FINAL };
                     let who = ServerId::Replica(promoted.clone());
                     self.send_info(&who, env.now.mono, out);
                     return;

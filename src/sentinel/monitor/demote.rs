@@ -10,6 +10,8 @@
 //! | comes back while the others are reconfigured | INFO `role:master` | `SLAVEOF` |
 //! | comes back after the switch | INFO `role:master` | `SLAVEOF`, `+convert-to-slave` |
 
+use std::sync::Arc;
+
 use super::Monitor;
 use super::failover::FailoverState;
 use super::instance::{Replica, ReplicaKey, Role, Seat, ServerId};
@@ -31,7 +33,7 @@ const HELLO_PERIODS_OF_SILENCE: u64 = 3;
 pub(super) struct Deposed {
     addr: Addr,
     /// The process that it was.
-    run_id: Option<String>,
+    run_id: Option<Arc<str>>,
     /// Of that failover.
     epoch: Epoch,
 }
@@ -68,12 +70,14 @@ impl Monitor {
     /// back with nothing, one to whom something is owed, the old one, once it is replaced, and during a failover everybody
     /// who will be told something.
     pub(super) fn must_introduce_itself(&self, seat: Seat<'_>, env: &Env<'_>) -> bool {
+        if seat.server.has_shown_papers() {
+            return false;
+        }
         let replaced = matches!(self.failover.state, FailoverState::ReconfReplicas { .. });
-        let awaited = match seat.replica {
+        match seat.replica {
             None => replaced || self.owes_amends() || self.fears_rebirth(env),
             Some(_) => self.guards() && (self.master.sdown.is_some() || self.failover.state != FailoverState::Idle),
-        };
-        awaited && !seat.server.has_shown_papers()
+        }
     }
 
     /// The master as it is, to be remembered over the switch.

@@ -8,7 +8,7 @@ use crate::sentinel::command::Command;
 use crate::sentinel::event::{EventKind, Level};
 use crate::sentinel::id::{Epoch, RunId};
 use crate::sentinel::io::{Outbox, Output, Reply, Tag};
-use crate::sentinel::link::is_due;
+use crate::sentinel::link::{is_due, sooner};
 use crate::sentinel::policy::Masterless;
 use crate::sentinel::time::Millis;
 
@@ -32,7 +32,8 @@ impl Monitor {
         let wrong_role = (server.role == Role::Replica)
             .then(|| server.role_at + self.spec.down_after + 2 * env.node.periods.info + 1);
         let rebooting = self.reboot_since.map(|since| since + self.spec.reboot_down_after + 1);
-        [silent, wrong_role, rebooting, self.masterless_at(env), self.reborn_down_at(env)].into_iter().flatten().min()
+        let wrong = sooner(sooner(wrong_role, rebooting), self.masterless_at(env));
+        sooner(sooner(silent, wrong), self.reborn_down_at(env))
     }
 
     pub(super) fn heals_masterless(&self, env: &Env<'_>) -> bool {
@@ -46,7 +47,7 @@ impl Monitor {
     /// whoever promoted it is gone.
     fn masterless_at(&self, env: &Env<'_>) -> Option<Millis> {
         let leads = self.failover.state != FailoverState::Idle;
-        if !self.heals_masterless(env) || self.master.role == Role::Master || (leads && self.master.sdown.is_none()) {
+        if self.master.role == Role::Master || (leads && self.master.sdown.is_none()) || !self.heals_masterless(env) {
             return None;
         }
         let is_there = |server: &&Server| server.sdown.is_none() && !server.is_foreign();
@@ -170,7 +171,7 @@ impl Monitor {
         };
         for peer in due {
             let command = Command::IsMasterDown {
-                host: self.master.addr.shown_host(env.node),
+                host: self.master.addr.shown_host(env.node).to_string(),
                 port: self.master.addr.port,
                 epoch,
                 candidate: candidate.clone(),

@@ -319,7 +319,7 @@ impl Monitor {
         if !self.history.is_empty() {
             return replica.replids.iter().any(|replid| self.history.contains(replid));
         }
-        let is_shared = |replid: &String| replica.replids.contains(replid);
+        let is_shared = |replid: &_| replica.replids.contains(replid);
         let sharing = self.replicas.values().filter(|other| other.replids.iter().any(is_shared));
         self.replicas.len() == 1 || sharing.count() > 1
     }

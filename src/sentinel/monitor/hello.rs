@@ -20,10 +20,8 @@ use crate::sentinel::time::Millis;
 /// `<ip>,<port>,<id>,<current epoch>,<master name>,<master ip>,<master port>,<config epoch>` (failover.md 5.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// Host at which the sender is reached.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
+    /// Where the sender is reached.
+    pub addr: Addr,
     /// Its id.
     pub id: RunId,
     /// Its current epoch.
@@ -31,9 +29,7 @@ pub struct Hello {
     /// The master it speaks of.
     pub master: MasterName,
     /// That master's address according to the sender.
-    pub master_host: String,
-    /// Its port.
-    pub master_port: u16,
+    pub master_addr: Addr,
     /// Epoch of that address.
     pub config_epoch: Epoch,
 }
@@ -46,13 +42,11 @@ impl Hello {
         let mut fields = text.split(',');
         let mut next = || fields.next();
         let hello = Hello {
-            host: next()?.to_owned(),
-            port: next()?.parse().ok()?,
+            addr: Addr::new(next()?, next()?.parse().ok()?),
             id: RunId::from(next()?),
             current_epoch: Epoch(next()?.parse().ok()?),
             master: MasterName::from(next()?),
-            master_host: next()?.to_owned(),
-            master_port: next()?.parse().ok()?,
+            master_addr: Addr::new(next()?, next()?.parse().ok()?),
             config_epoch: Epoch(next()?.parse().ok()?),
         };
         fields.next().is_none().then_some(hello)
@@ -61,8 +55,10 @@ impl Hello {
 
 impl fmt::Display for Hello {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Hello { host, port, id, current_epoch, master, master_host, master_port, config_epoch } = self;
-        write!(f, "{host},{port},{id},{current_epoch},{master},{master_host},{master_port},{config_epoch}")
+        let Hello { addr, id, current_epoch, master, master_addr, config_epoch } = self;
+        let (master_host, master_port) = (&master_addr.host, master_addr.port);
+        write!(f, "{},{},{id},{current_epoch},", addr.host, addr.port)?;
+        write!(f, "{master},{master_host},{master_port},{config_epoch}")
     }
 }
 
@@ -81,9 +77,9 @@ impl Monitor {
             self.log_once(text, out);
             return;
         }
-        let Some(addr) = self.locate(&hello.host, hello.port, env, out) else { return };
+        let Some(addr) = self.locate(hello.addr.clone(), env, out) else { return };
         let newer = hello.config_epoch > self.config_epoch;
-        let master = if newer { self.locate(&hello.master_host, hello.master_port, env, out) } else { None };
+        let master = if newer { self.locate(hello.master_addr.clone(), env, out) } else { None };
         if newer && master.is_none() {
             return;
         }
@@ -231,19 +227,17 @@ impl Monitor {
             return None;
         }
         let host = env.node.announce_ip.clone().or_else(|| local.map(|ip| ip.to_string()))?;
-        Some(self.hello(host, env).to_string())
+        Some(self.hello(&host, env).to_string())
     }
 
-    fn hello(&self, host: String, env: &Env<'_>) -> Hello {
+    fn hello(&self, host: &str, env: &Env<'_>) -> Hello {
         let master = self.current_addr();
         Hello {
-            host,
-            port: env.node.announced_port(),
+            addr: Addr::new(host, env.node.announced_port()),
             id: env.node.myid.clone(),
             current_epoch: env.epoch.current(),
             master: self.spec.name.clone(),
-            master_host: master.shown_host(env.node),
-            master_port: master.port,
+            master_addr: Addr { host: master.shown_host(env.node), ..master.clone() },
             config_epoch: self.config_epoch,
         }
     }
@@ -279,8 +273,8 @@ mod tests {
     #[test]
     fn payload_has_eight_fields_in_order() {
         let hello = Hello::parse(EXAMPLE.as_bytes()).expect("well-formed");
-        assert_eq!((hello.host.as_str(), hello.port, hello.current_epoch), ("127.0.0.1", 23310, Epoch(7)));
-        assert_eq!((hello.master_host.as_str(), hello.master_port, hello.config_epoch), ("127.0.0.2", 23300, Epoch(5)));
+        assert_eq!((&hello.addr, hello.current_epoch), (&Addr::new("127.0.0.1", 23310), Epoch(7)));
+        assert_eq!((&hello.master_addr, hello.config_epoch), (&Addr::new("127.0.0.2", 23300), Epoch(5)));
         assert_eq!(hello.to_string(), EXAMPLE);
     }
 
@@ -301,8 +295,9 @@ mod tests {
         fn parsing_undoes_printing(host in "[a-z0-9.:]{1,20}", port: u16, id in "[0-9a-f]{40}", epoch: u64,
                                    name in "[^,]{1,20}", master_port: u16, config_epoch: u64) {
             let hello = Hello {
-                host: host.clone(), port, id: RunId::from(id.as_str()), current_epoch: Epoch(epoch),
-                master: MasterName::from(name.as_str()), master_host: host, master_port, config_epoch: Epoch(config_epoch),
+                addr: Addr::new(&host, port), id: RunId::from(id.as_str()), current_epoch: Epoch(epoch),
+                master: MasterName::from(name.as_str()), master_addr: Addr::new(&host, master_port),
+                config_epoch: Epoch(config_epoch),
             };
             prop_assert_eq!(Hello::parse(hello.to_string().as_bytes()), Some(hello));
         }

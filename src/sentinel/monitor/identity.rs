@@ -19,6 +19,7 @@ mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use super::Monitor;
 use super::failover::FailoverState;
@@ -43,11 +44,11 @@ pub struct Papers {
     /// The connection on which it said so. Behind any other there may be another process.
     pub link: Option<LinkId>,
     /// `run_id`
-    pub run_id: Option<String>,
+    pub run_id: Option<Arc<str>>,
     /// `role`
     pub role: Option<Role>,
     /// `master_replid` and `master_replid2`; none if the server is too old to have them.
-    pub replids: Vec<String>,
+    pub replids: Vec<Arc<str>>,
     /// It has keys, or is about to have some.
     pub has_data: bool,
     /// It takes no commands yet.
@@ -55,9 +56,9 @@ pub struct Papers {
     /// It has no conf file, so that after a restart it is again what it was first.
     pub has_no_file: bool,
     /// Its replicas.
-    pub replicas: Vec<(String, u16)>,
+    pub replicas: Vec<(Arc<str>, u16)>,
     /// What it replicates from, if it is a replica.
-    pub upstream: Option<(String, u16)>,
+    pub upstream: Option<(Arc<str>, u16)>,
 }
 
 impl Papers {
@@ -81,7 +82,7 @@ impl Papers {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Suspicion {
     /// The process that this is about.
-    run_id: Option<String>,
+    run_id: Option<Arc<str>>,
     /// When it was first heard of.
     since: Millis,
     /// At its last INFO it was a member beyond doubt, or had been there for long enough.
@@ -122,9 +123,9 @@ pub enum Reason {
     /// E1
     Group(MasterName),
     /// E2: what the hello calls a master.
-    Hello(MasterName, String, u16),
+    Hello(MasterName, Arc<str>, u16),
     /// E3
-    Replica(String, u16),
+    Replica(Arc<str>, u16),
     /// E4, E5
     Data,
 }
@@ -245,7 +246,7 @@ impl Monitor {
     /// Whether this is the process that was last seen as a member at this address.
     pub(super) fn is_same_member(&self, server: &Server) -> bool {
         let member = self.identity.members.get(&key_of(&server.addr));
-        member.is_some_and(|member| server.papers.run_id.as_ref() == Some(&member.run_id))
+        member.is_some_and(|member| server.papers.run_id.as_deref() == Some(&*member.run_id))
     }
 
     /// Whether a server may be sent SLAVEOF: we know who is there, and nothing speaks against it.
@@ -290,7 +291,9 @@ impl Monitor {
         }
         let key = key_of(addr);
         let members = self.identity.members.iter_mut();
-        for (_, member) in members.filter(|(at, member)| **at == key || run_ids.contains(&member.run_id)) {
+        for (_, member) in
+            members.filter(|(at, member)| **at == key || run_ids.iter().any(|id: &Arc<str>| **id == *member.run_id))
+        {
             self.identity.changed |= member.role != Role::Master;
             (member.role, member.was_master) = (Role::Master, true);
         }
@@ -431,7 +434,7 @@ impl Monitor {
 
     /// E3: one of its replicas, if it has any and none of them is known here.
     fn unknown_replica(&self, papers: &Papers) -> Option<Reason> {
-        let is_known = |(host, port): &(String, u16)| self.was_member(&Addr::new(host, *port));
+        let is_known = |(host, port): &(Arc<str>, u16)| self.was_member(&Addr::new(host, *port));
         if papers.role != Some(Role::Master) || papers.replicas.iter().any(is_known) {
             return None;
         }
@@ -443,7 +446,7 @@ impl Monitor {
         let papers = &server.papers;
         let is_unknown = papers.has_data && !papers.replids.is_empty() && !self.history.is_empty();
         let members = || self.identity.members.values();
-        let is_process = |run_id: &String| members().any(|member| member.run_id == *run_id);
+        let is_process = |run_id: &str| members().any(|member| member.run_id == *run_id);
         let was_replica = self.identity.members.get(&key_of(&server.addr)).is_some_and(|member| {
             // One that has no file to remember its demotion in comes back as the master that it was.
             member.role == Role::Replica && !(member.was_master && papers.has_no_file)
@@ -463,7 +466,7 @@ impl Monitor {
         self.identity
             .adopted
             .get(&key_of(&server.addr))
-            .is_some_and(|run_id| run_id.is_none() || *run_id == server.papers.run_id)
+            .is_some_and(|run_id| run_id.is_none() || run_id.as_deref() == server.papers.run_id.as_deref())
     }
 
     /// Whether an address is, or ever was, one of this group's.
@@ -491,7 +494,7 @@ impl Monitor {
             server.info_wanted_at = Some(now);
         }
         if self.identity.adopted.len() < MAX_REMEMBERED {
-            self.identity.adopted.insert(key_of(addr), run_id);
+            self.identity.adopted.insert(key_of(addr), run_id.as_deref().map(str::to_owned));
         }
         self.identity.refused.clear();
         self.identity.changed = true;
@@ -515,7 +518,7 @@ impl Monitor {
             return IdentityRecord::default();
         }
         IdentityRecord {
-            replids: self.history.iter().cloned().collect(),
+            replids: self.history.iter().map(ToString::to_string).collect(),
             members: self.identity.members.iter().map(|(at, member)| (at.clone(), member.clone())).collect(),
             adopted: self.identity.adopted.iter().map(|(at, run_id)| (at.clone(), run_id.clone())).collect(),
         }

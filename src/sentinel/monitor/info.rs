@@ -20,13 +20,13 @@ pub struct InfoReport {
     /// `redis_version` is 7.0 or later: INFO takes several sections, and they tell all that matters now.
     pub takes_sections: bool,
     /// `run_id`, 40 characters.
-    pub run_id: Option<String>,
+    pub run_id: Option<Arc<str>>,
     /// `role:master` or `role:slave`.
     pub role: Option<Role>,
     /// `master_replid` and `master_replid2`: the histories that its data belongs to.
-    pub replids: Vec<String>,
+    pub replids: Vec<Arc<str>>,
     /// `slaveN` lines: host and port.
-    pub replicas: Vec<(String, u16)>,
+    pub replicas: Vec<(Arc<str>, u16)>,
     /// `db0:`, `db1:` and so on: it has keys. Or it loads some.
     pub has_data: bool,
     /// `loading:1`: it takes no commands yet.
@@ -34,7 +34,7 @@ pub struct InfoReport {
     /// `config_file:` with nothing behind it: what it is told to be it has forgotten after a restart.
     pub has_no_file: bool,
     /// `master_host`; this and what follows is read only after `role:slave`.
-    pub master_host: Option<String>,
+    pub master_host: Option<Arc<str>>,
     /// `master_port`
     pub master_port: Option<u16>,
     /// `master_link_status:up`
@@ -66,11 +66,11 @@ impl InfoReport {
                     report.takes_sections = major.is_some_and(|major| major >= 7);
                 }
                 "run_id" if value.len() >= 40 && value.is_char_boundary(40) => {
-                    report.run_id = Some(value[..40].to_owned());
+                    report.run_id = Some(Arc::from(&value[..40]));
                 }
                 "role" if value.starts_with("master") => report.role = Some(Role::Master),
                 "role" if value.starts_with("slave") => report.role = Some(Role::Replica),
-                "master_replid" | "master_replid2" if is_replid(value) => report.replids.push(value.to_owned()),
+                "master_replid" | "master_replid2" if is_replid(value) => report.replids.push(Arc::from(value)),
                 "master_repl_offset" => report.master_offset = value.parse().ok(),
                 "second_repl_offset" => report.second_offset = value.parse().ok(),
                 "loading" => report.is_loading = value != "0",
@@ -89,7 +89,7 @@ impl InfoReport {
 
     fn parse_replica_field(&mut self, key: &str, value: &str) {
         match key {
-            "master_host" => self.master_host = Some(value.to_owned()),
+            "master_host" => self.master_host = Some(Arc::from(value)),
             "master_port" => self.master_port = value.parse().ok(),
             "master_link_status" => self.link_up = Some(value == "up"),
             "master_link_down_since_seconds" => {
@@ -132,7 +132,7 @@ fn is_numbered(key: &str, word: &str) -> bool {
 
 /// `ip=<ip>,port=<port>,...`, or the old `<ip>,<port>,<state>` whose second comma is required. A port outside 1..65535
 /// is refused (stock makes a replica with port 0 of it; failover.md 55).
-fn parse_replica(value: &str) -> Option<(String, u16)> {
+fn parse_replica(value: &str) -> Option<(Arc<str>, u16)> {
     let (host, port) = if let Some((_, rest)) = value.split_once("ip=") {
         let (_, port) = rest.split_once("port=")?;
         (rest.split_once(',')?.0, port.split_once(',').map_or(port, |(port, _)| port))
@@ -143,7 +143,7 @@ fn parse_replica(value: &str) -> Option<(String, u16)> {
         (host, port)
     };
     let port = port.parse().ok().filter(|port| *port != 0)?;
-    (!host.is_empty()).then(|| (host.to_owned(), port))
+    (!host.is_empty()).then(|| (Arc::from(host), port))
 }
 
 /// Replication ids remembered per master.
@@ -207,7 +207,7 @@ impl Monitor {
 
     fn discover_replicas(&mut self, report: &InfoReport, env: &Env<'_>, out: &mut Outbox) {
         for (host, port) in &report.replicas {
-            let Some(addr) = self.locate(host, *port, env, out) else { continue };
+            let Some(addr) = self.locate(Addr::new(host, *port), env, out) else { continue };
             let known = self.replicas.values().any(|replica| replica.server.addr.same_as(&addr));
             if !known && !self.master.addr.same_as(&addr) {
                 let key = self.add_replica(addr, env);
@@ -228,7 +228,7 @@ impl Monitor {
     }
 
     /// The replication ids of our master, and those of its replicas for the choice among them.
-    fn note_history(&mut self, who: &ServerId, replids: Vec<String>) {
+    fn note_history(&mut self, who: &ServerId, replids: Vec<Arc<str>>) {
         match who {
             // What came back with nothing is no part of our history unless it stays.
             ServerId::Master
@@ -254,7 +254,7 @@ impl Monitor {
     }
 
     /// While our master is being replaced, what answers at its address adds to our history only if it has it.
-    fn history_goes_on(&self, replids: &[String]) -> bool {
+    fn history_goes_on(&self, replids: &[Arc<str>]) -> bool {
         self.failover.state == FailoverState::Idle || replids.iter().any(|replid| self.history.contains(replid))
     }
 
@@ -441,7 +441,7 @@ mod tests {
             "slave4:ip=127.0.0.1,port=0,state=online",
             "slave_read_only:1",
         ]);
-        assert_eq!(report.replicas, [("127.0.0.1".to_owned(), 6380), ("127.0.0.1".to_owned(), 6381)]);
+        assert_eq!(report.replicas, [(Arc::from("127.0.0.1"), 6380), (Arc::from("127.0.0.1"), 6381)]);
     }
 
     /// failover.md 58, 59

@@ -70,7 +70,7 @@ pub struct Server {
     /// Its connections.
     pub link: Link,
     /// From INFO.
-    pub run_id: Option<String>,
+    pub run_id: Option<Arc<str>>,
     /// At its last INFO another server of the group had the same run id: one of the two is somewhere else.
     pub is_double: bool,
     /// Who it last said it is.
@@ -254,9 +254,9 @@ pub struct Replica {
     /// `slave_repl_offset`
     pub offset: u64,
     /// Replication ids of its data.
-    pub replids: Vec<String>,
+    pub replids: Vec<Arc<str>>,
     /// Host of the master it reports.
-    pub master_host: Option<String>,
+    pub master_host: Option<Arc<str>>,
     /// Port of the master it reports.
     pub master_port: u16,
     /// Progress of its reconfiguration.

@@ -30,6 +30,7 @@ mod whole_info;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -82,7 +83,7 @@ pub struct Monitor {
     echo: Echo,
     tilt: TiltGuard,
     /// Replication ids that this master's data has had, as far as seen (beyond.md B1).
-    history: BTreeSet<String>,
+    history: BTreeSet<Arc<str>>,
     identity: Identity,
     names: Names,
     rng: StdRng,
@@ -109,7 +110,7 @@ impl Monitor {
     pub fn new(record: MasterRecord, seed: u64, env: &Env<'_>) -> Monitor {
         let now = env.now.mono;
         let MasterRecord { spec, addr, config_epoch, leader_epoch, replicas, sentinels, mut identity } = record;
-        let history = std::mem::take(&mut identity.replids).into_iter().collect();
+        let history = std::mem::take(&mut identity.replids).into_iter().map(Arc::from).collect();
         let peers = sentinels.iter().map(|(id, _)| id.clone());
         let mut monitor = Monitor {
             spec,
@@ -502,7 +503,7 @@ impl Monitor {
     /// Runs `client-reconfig-script`, if there is one: clients are to be led from one address to another.
     fn lead_clients(&self, part: Part, from: &Addr, to: &Addr, env: &Env<'_>, out: &mut Outbox) {
         if let Some(path) = &self.spec.client_reconfig_script {
-            let shown = |addr: &Addr| (addr.shown_host(env.node), addr.port);
+            let shown = |addr: &Addr| (addr.shown_host(env.node).to_string(), addr.port);
             let job = ScriptJob::client_reconfig(path, &self.spec.name, part, shown(from), shown(to));
             out.push(Output::Script(job));
         }
@@ -516,7 +517,7 @@ impl Monitor {
             ServerId::Master => format!("master {at}"),
             ServerId::Replica(key) => {
                 let addr = self.replicas.get(key).map(|replica| &replica.server.addr);
-                let (host, port) = addr.map_or((String::new(), 0), |addr| (addr.shown_host(env.node), addr.port));
+                let (host, port) = addr.map_or_else(Default::default, |addr| (addr.shown_host(env.node), addr.port));
                 format!("slave {key} {host} {port} @ {at}")
             }
         }
@@ -527,7 +528,7 @@ impl Monitor {
         let master = &self.master.addr;
         let at = format!("{} {} {}", self.spec.name, master.shown_host(env.node), master.port);
         let addr = self.sentinels.get(id).map(|sentinel| &sentinel.addr);
-        let (host, port) = addr.map_or((String::new(), 0), |addr| (addr.shown_host(env.node), addr.port));
+        let (host, port) = addr.map_or_else(Default::default, |addr| (addr.shown_host(env.node), addr.port));
         format!("sentinel {id} {host} {port} @ {at}")
     }
 }

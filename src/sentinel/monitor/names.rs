@@ -67,19 +67,19 @@ impl Monitor {
         out.push(Output::Resolve(server.addr.host.clone()));
     }
 
-    /// The address that `host` and `port` mean, if it can be said now. Whoever brought the name will bring it again.
-    pub(super) fn locate(&mut self, host: &str, port: u16, env: &Env<'_>, out: &mut Outbox) -> Option<Addr> {
-        let addr = Addr::new(host, port);
+    /// What an address that was heard of means, if it can be said now. Whoever brought the name will bring it again.
+    pub(super) fn locate(&mut self, addr: Addr, env: &Env<'_>, out: &mut Outbox) -> Option<Addr> {
         if addr.ip.is_some() {
             return Some(addr);
         }
+        let host = &addr.host;
         if !env.node.resolve_hostnames || host.is_empty() {
             out.push(Output::Log(Level::Warning, format!("Failed to resolve hostname '{host}'")));
             return None;
         }
         let ip = self.names.ip(host);
         if ip.is_none() {
-            out.push(Output::Resolve(addr.host.clone()));
+            out.push(Output::Resolve(host.clone()));
         }
         ip.map(|ip| Addr { ip: Some(ip), ..addr })
     }

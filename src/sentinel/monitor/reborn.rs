@@ -12,6 +12,8 @@
 //! | emptied, then restarted | its replicas are empty, too |
 //! | serves for a while, empty | whoever wanted it so has shown it: a failover now would lose what it took since |
 
+use std::sync::Arc;
+
 use super::Monitor;
 use super::failover::FailoverState;
 use super::info::InfoReport;
@@ -36,7 +38,7 @@ const MEMORY: u64 = 30_000;
 /// A master that came back with nothing.
 #[derive(Clone, Debug)]
 pub(super) struct Reborn {
-    run_id: String,
+    run_id: Arc<str>,
     /// Since when we know.
     at: Millis,
     /// Since when we know that a replica has what it lost.
@@ -57,9 +59,9 @@ impl Monitor {
     /// Whether there is something that a restart of the master could cost.
     pub(super) fn fears_rebirth(&self, env: &Env<'_>) -> bool {
         let mut replicas = self.replicas.values();
-        self.reborn_master(env) != RebornMaster::Stock
-            && !self.history.is_empty()
+        !self.history.is_empty()
             && replicas.any(|replica| replica.server.papers.has_data)
+            && self.reborn_master(env) != RebornMaster::Stock
     }
 
     /// The command connection to the master is gone, or could not be opened.
@@ -102,8 +104,8 @@ impl Monitor {
 
     /// Since when the master is down because it came back with nothing.
     pub(super) fn reborn_down_at(&self, env: &Env<'_>) -> Option<Millis> {
-        let is_alert = self.reborn_master(env) != RebornMaster::Failover;
-        self.reborn.as_ref().filter(|_| !is_alert)?.confirmed_at
+        let confirmed_at = self.reborn.as_ref()?.confirmed_at;
+        confirmed_at.filter(|_| self.reborn_master(env) == RebornMaster::Failover)
     }
 
     /// When it is no longer held against the master.

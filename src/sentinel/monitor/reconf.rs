@@ -21,7 +21,7 @@ use crate::sentinel::time::Millis;
 /// them does nothing at all. Clients are disconnected so that they look for the master again (failover.md 8.5).
 pub(super) fn transaction(master: Option<&Addr>, env: &Env<'_>) -> Vec<Command> {
     let replicaof = match master {
-        Some(addr) => Command::Replicaof { host: addr.shown_host(env.node), port: addr.port },
+        Some(addr) => Command::Replicaof { host: addr.shown_host(env.node).to_string(), port: addr.port },
         None => Command::ReplicaofNoOne,
     };
     vec![

@@ -1,6 +1,7 @@
 //! What readers may see of a master: a copy that never changes, but for the ages in it that change all the time. Ages are
 //! kept as points in time and become durations when a reply is written.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ pub struct MasterView {
     /// The master itself. Its address is the configured one until the switch.
     pub instance: InstanceView,
     /// Host that clients are told: the promoted replica's from the moment its promotion is seen.
-    pub current_host: String,
+    pub current_host: Arc<str>,
     /// Port that clients are told.
     pub current_port: u16,
     /// While a failover is in progress: name of its state.
@@ -50,7 +51,7 @@ pub struct MasterView {
 impl MasterView {
     /// The configured name.
     pub fn name(&self) -> MasterName {
-        MasterName::from(self.instance.name.as_str())
+        MasterName(Arc::clone(&self.instance.name))
     }
 
     /// This Sentinel and the peers that are not down (CKQUORUM).
@@ -63,17 +64,17 @@ impl MasterView {
 #[derive(Clone, Debug, PartialEq)]
 pub struct InstanceView {
     /// Master name, `ip:port` of a replica, run id of a Sentinel.
-    pub name: String,
+    pub name: Arc<str>,
     /// Ip, or host name under `announce-hostnames`.
-    pub host: String,
+    pub host: Arc<str>,
     /// What that means, as far as it is known.
     pub ip: Option<IpAddr>,
     /// TCP port.
     pub port: u16,
     /// Empty until known.
-    pub run_id: String,
+    pub run_id: Arc<str>,
     /// Comma-separated, in the order of commands.md 4.
-    pub flags: String,
+    pub flags: Cow<'static, str>,
     /// PINGs, replies, and masters that share the link, as they are.
     pub ages: Arc<SharedAges>,
     /// Since when SDOWN.
@@ -107,7 +108,7 @@ pub struct ReplicaView {
     /// Whether that link was up at the last INFO.
     pub master_link_up: bool,
     /// `?` until reported.
-    pub master_host: String,
+    pub master_host: Arc<str>,
     /// 0 until reported.
     pub master_port: u16,
     /// `slave_priority`
@@ -136,7 +137,7 @@ impl Monitor {
     pub fn view(&self, env: &Env<'_>) -> MasterView {
         let current = self.current_addr();
         MasterView {
-            instance: self.server_view(&ServerId::Master, &self.master, self.spec.name.to_string(), env),
+            instance: self.server_view(&ServerId::Master, &self.master, Arc::clone(&self.spec.name.0), env),
             current_host: current.shown_host(env.node),
             current_port: current.port,
             failover_state: self.failover.state.name(),
@@ -154,7 +155,7 @@ impl Monitor {
         }
     }
 
-    fn server_view(&self, who: &ServerId, server: &Server, name: String, env: &Env<'_>) -> InstanceView {
+    fn server_view(&self, who: &ServerId, server: &Server, name: Arc<str>, env: &Env<'_>) -> InstanceView {
         InstanceView {
             name,
             host: server.addr.shown_host(env.node),
@@ -170,11 +171,11 @@ impl Monitor {
 
     fn replica_view(&self, key: &ReplicaKey, replica: &Replica, env: &Env<'_>) -> ReplicaView {
         ReplicaView {
-            instance: self.server_view(&ServerId::Replica(key.clone()), &replica.server, key.to_string(), env),
+            instance: self.server_view(&ServerId::Replica(key.clone()), &replica.server, Arc::clone(key), env),
             server: ServerView::of(&replica.server),
             master_link_down: replica.link_down,
             master_link_up: replica.link_up,
-            master_host: replica.master_host.clone().unwrap_or_else(|| "?".to_owned()),
+            master_host: replica.master_host.clone().unwrap_or_else(|| Arc::from("?")),
             master_port: replica.master_port,
             priority: replica.priority,
             offset: replica.offset,
@@ -192,11 +193,11 @@ impl Monitor {
         ];
         SentinelView {
             instance: InstanceView {
-                name: id.to_string(),
+                name: Arc::clone(&id.0),
                 host: sentinel.addr.shown_host(env.node),
                 ip: sentinel.addr.ip,
                 port: sentinel.addr.port,
-                run_id: id.to_string(),
+                run_id: Arc::clone(&id.0),
                 flags: join_flags(&flags),
                 ages: Arc::clone(&sentinel.ages),
                 sdown_since: sentinel.sdown,
@@ -209,7 +210,7 @@ impl Monitor {
     }
 
     /// Flags in stock's order (failover.md 11).
-    fn server_flags(&self, who: &ServerId, server: &Server) -> String {
+    fn server_flags(&self, who: &ServerId, server: &Server) -> Cow<'static, str> {
         let is_master = *who == ServerId::Master;
         let replica = match who {
             ServerId::Master => None,
@@ -248,6 +249,14 @@ impl ServerView {
     }
 }
 
-fn join_flags(flags: &[(&str, bool)]) -> String {
-    flags.iter().filter(|(_, set)| *set).map(|(flag, _)| *flag).collect::<Vec<_>>().join(",")
+/// The flags that are set. Nearly always there is one.
+fn join_flags(flags: &[(&'static str, bool)]) -> Cow<'static, str> {
+    let mut set = flags.iter().filter(|(_, set)| *set).map(|(flag, _)| *flag);
+    let mut joined = Cow::Borrowed(set.next().unwrap_or_default());
+    for flag in set {
+        let text = joined.to_mut();
+        text.push(',');
+        text.push_str(flag);
+    }
+    joined
 }

@@ -27,7 +27,7 @@ impl Checker for PromotionSeen {
             }
             Observation::Emitted { node, master, event, .. } if event.kind == EventKind::PromotedReplica => {
                 let ip = event.payload.split(' ').nth(2).unwrap_or_default();
-                if !self.0.contains(&(*node, *master, true_ip(ip))) {
+                if !self.0.contains(&(*node, *master, true_ip(ip).into_owned())) {
                     return Err(format!("n{node} takes {ip} for a master of m{master}, which never said so"));
                 }
             }

@@ -28,7 +28,7 @@ impl OneAddress {
     ) -> Result<(), String> {
         let host = true_ip(host);
         let Some((first, known_host, known_port)) = self.said.get(&(master, epoch)) else {
-            self.said.insert((master, epoch), (format!("{medium} of n{node}"), host, port));
+            self.said.insert((master, epoch), (format!("{medium} of n{node}"), host.into_owned(), port));
             return Ok(());
         };
         let again = epoch == Epoch(0) && self.again.contains(&master);
@@ -54,11 +54,11 @@ impl Checker for OneAddress {
                 Ok(())
             }
             Observation::Published { node, master, view, .. } => {
-                let address = (view.current_host.as_str(), view.current_port);
+                let address = (&*view.current_host, view.current_port);
                 self.says(("view", *node), *master, view.config_epoch, address, facts)
             }
             Observation::Announced { node, master, hello, .. } => {
-                let address = (hello.master_host.as_str(), hello.master_port);
+                let address = (&*hello.master_addr.host, hello.master_addr.port);
                 self.says(("hello", *node), *master, hello.config_epoch, address, facts)
             }
             Observation::Synced { node, image } => {

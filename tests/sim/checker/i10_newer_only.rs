@@ -2,6 +2,7 @@
 //! Sentinel that counts votes of another epoch for its own (R3) does not keep to it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use sentineld::sentinel::id::Epoch;
 
@@ -13,20 +14,20 @@ use super::{Checker, Facts, Observation};
 /// Newest epoch and address.
 #[derive(Debug, Default)]
 pub struct NewerOnly {
-    memory: BTreeMap<(usize, usize), (Epoch, String, u16)>,
-    disk: BTreeMap<(usize, usize), (Epoch, String, u16)>,
+    memory: BTreeMap<(usize, usize), (Epoch, Arc<str>, u16)>,
+    disk: BTreeMap<(usize, usize), (Epoch, Arc<str>, u16)>,
     /// Removed by an operator since the last start, as in [`super::i03_no_way_back`].
     removed: BTreeSet<(usize, usize)>,
 }
 
-fn changed(known: &mut (Epoch, String, u16), epoch: Epoch, (host, port): (&str, u16)) -> Result<(), String> {
+fn changed(known: &mut (Epoch, Arc<str>, u16), epoch: Epoch, (host, port): (&str, u16)) -> Result<(), String> {
     let same = (true_ip(&known.1), known.2) == (true_ip(host), port);
     if epoch <= known.0 && !same {
         return Err(format!("{}:{} at epoch {} became {host}:{port} at epoch {epoch}", known.1, known.2, known.0));
     }
     known.0 = epoch;
     if !same {
-        (known.1, known.2) = (host.to_owned(), port);
+        (known.1, known.2) = (host.into(), port);
     }
     Ok(())
 }
@@ -51,7 +52,7 @@ impl Checker for NewerOnly {
                 Ok(())
             }
             Observation::Published { node, master, view, .. } => {
-                let address = (view.current_host.as_str(), view.current_port);
+                let address = (&*view.current_host, view.current_port);
                 let first = || (view.config_epoch, view.current_host.clone(), view.current_port);
                 let known = self.memory.entry((*node, *master)).or_insert_with(first);
                 if facts.forgives(*node, *master, view.config_epoch) {
@@ -62,7 +63,7 @@ impl Checker for NewerOnly {
             Observation::Synced { node, image } => {
                 for (master, record) in image.masters() {
                     let address = (&*record.addr.host, record.addr.port);
-                    let first = || (record.config_epoch, record.addr.host.to_string(), record.addr.port);
+                    let first = || (record.config_epoch, Arc::clone(&record.addr.host), record.addr.port);
                     let known = self.disk.entry((*node, master)).or_insert_with(first);
                     if is_new(record) || facts.forgives(*node, master, record.config_epoch) {
                         *known = first();

@@ -22,7 +22,7 @@ impl Checker for NotMyOwnPeer {
             }
             Observation::Published { node, master, view, .. } => {
                 let me = facts.ids[*node].as_str();
-                if view.sentinels.iter().any(|peer| peer.instance.name == me) {
+                if view.sentinels.iter().any(|peer| *peer.instance.name == *me) {
                     return Err(format!("n{node} is its own peer for m{master}"));
                 }
                 let most = self.0.entry((*node, *master)).or_default();

@@ -1,12 +1,13 @@
 //! I20: the link to a peer serves all masters that know it; what happens to one master never takes it from another.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Checker, Facts, Observation};
 
 /// Ids of the peers that readers see, by node and master.
 #[derive(Debug, Default)]
-pub struct SharedLinks(BTreeMap<(usize, usize), Vec<String>>);
+pub struct SharedLinks(BTreeMap<(usize, usize), Vec<Arc<str>>>);
 
 impl Checker for SharedLinks {
     fn rule(&self) -> &'static str {
@@ -28,7 +29,7 @@ impl Checker for SharedLinks {
             }
             Observation::PeerDropped { node, peer } => {
                 let mut of_node = self.0.iter().filter(|((owner, _), _)| owner == node);
-                let user = of_node.find(|(_, peers)| peers.iter().any(|known| known == peer.as_str()));
+                let user = of_node.find(|(_, peers)| peers.iter().any(|known| **known == *peer.as_str()));
                 if let Some(((_, master), _)) = user {
                     return Err(format!("n{node} closes its link to {peer}, which m{master} still needs"));
                 }

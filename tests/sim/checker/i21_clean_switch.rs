@@ -23,17 +23,17 @@ impl Checker for CleanSwitch {
             return Err(format!("n{node}: {event} has not five words"));
         };
         // Of two switches in one step only the last is shown.
-        if view.instance.host != *new {
+        if *view.instance.host != **new {
             return Ok(());
         }
         let is_marked = |flags: &str| flags.contains("promoted") || flags.contains("reconf");
         if let Some(marked) = view.replicas.iter().find(|replica| is_marked(&replica.instance.flags)) {
             return Err(format!("n{node}: after {event} {} is {}", marked.instance.name, marked.instance.flags));
         }
-        let has = |wanted: &str| view.replicas.iter().any(|replica| replica.instance.host == wanted);
+        let has = |wanted: &str| view.replicas.iter().any(|replica| *replica.instance.host == *wanted);
         // A newer configuration may have given the old master the new one's name just before.
         if has(new) || (old != new && !has(old)) {
-            let names: Vec<&str> = view.replicas.iter().map(|replica| replica.instance.name.as_str()).collect();
+            let names: Vec<&str> = view.replicas.iter().map(|replica| &*replica.instance.name).collect();
             return Err(format!("n{node}: after {event} the replicas are {names:?}"));
         }
         Ok(())

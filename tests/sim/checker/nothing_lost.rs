@@ -27,7 +27,7 @@ impl Checker for NothingLost {
                 if event.kind == EventKind::PromotedReplica && facts.coordinates(*node, *master) =>
             {
                 let ip = event.payload.split(' ').nth(2).unwrap_or_default();
-                if let Some(Some(lacks)) = self.0.get(&true_ip(ip)) {
+                if let Some(Some(lacks)) = self.0.get(&*true_ip(ip)) {
                     return Err(format!("n{node} announces a coordinated failover of m{master}, but {lacks}"));
                 }
             }

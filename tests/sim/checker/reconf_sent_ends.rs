@@ -2,6 +2,7 @@
 //! replicas do. Stock Sentinels are excepted (R1), unless the whole world is stock.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sentineld::sentinel::event::EventKind;
 
@@ -18,7 +19,7 @@ type Due = (u64, Option<u64>);
 
 /// Replicas on their way, by node, master and name.
 #[derive(Debug, Default)]
-pub struct ReconfSentEnds(BTreeMap<(usize, usize), BTreeMap<String, Due>>);
+pub struct ReconfSentEnds(BTreeMap<(usize, usize), BTreeMap<Arc<str>, Due>>);
 
 impl Checker for ReconfSentEnds {
     fn rule(&self) -> &'static str {

@@ -91,7 +91,7 @@ impl Node {
         let conn = process.links.get(&(Who::Monitor(master), link));
         let server = conn.and_then(|conn| sh.net.conns[*conn].server.checked_sub(sh.sentinels));
         let named = process.monitors[master].as_ref().map(|slot| true_ip(&slot.view.current_host));
-        server.map(server_ip) == named
+        server.map(server_ip).as_deref() == named.as_deref()
     }
 
     pub(super) fn see_hello(&mut self, sh: &mut Shared, master: usize, payload: &str) {

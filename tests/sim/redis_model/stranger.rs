@@ -82,7 +82,7 @@ impl Server {
     pub(super) fn see_told(&self, sh: &mut Shared, conn: ConnId, upstream: Option<&str>) {
         let node = sh.net.conns[conn].client;
         let is_stranger = self.stranger.is_some();
-        let to_stranger = upstream.is_some_and(|host| sh.strangers.contains(&true_ip(host)));
+        let to_stranger = upstream.is_some_and(|host| sh.strangers.contains(&*true_ip(host)));
         sh.see(&Observation::Told { node, ip: &self.ip, is_stranger, to_stranger });
     }
 }

@@ -16,13 +16,11 @@ impl Stock {
         let seen = &self.masters[master];
         let current = seen.current();
         let hello = Hello {
-            host: node_ip(self.host),
-            port: 26379,
+            addr: Addr::new(&node_ip(self.host), 26379),
             id: self.id.clone(),
             current_epoch: self.epoch,
             master: seen.spec.name.clone(),
-            master_host: current.host.to_string(),
-            master_port: current.port,
+            master_addr: current.clone(),
             config_epoch: seen.config_epoch,
         };
         let payload = hello.to_string();
@@ -50,7 +48,7 @@ impl Stock {
             return;
         }
         let Some(master) = self.masters.iter().position(|seen| seen.spec.name == hello.master) else { return };
-        let addr = Addr::new(&hello.host, hello.port);
+        let addr = hello.addr.clone();
         if host_of(&addr, around.sh.sentinels).is_none() {
             return;
         }
@@ -108,7 +106,7 @@ impl Stock {
         seen.config_epoch = hello.config_epoch;
         seen.dirty = true;
         let old = seen.servers[0].addr.clone();
-        let new = Addr::new(&hello.master_host, hello.master_port);
+        let new = hello.master_addr.clone();
         if old.same_as(&new) {
             // Compared with the address before the promotion: the promoted one is given an epoch that names another.
             if seen.state >= State::ReconfReplicas {

@@ -16,7 +16,7 @@ impl Stock {
         it.info_at = now;
         it.link_down = report.link_down;
         if let Some(run_id) = &report.run_id {
-            it.run_id.clone_from(run_id);
+            it.run_id = run_id.to_string();
         }
         if server == 0 {
             self.discover(around, master, &report);
@@ -32,7 +32,8 @@ impl Stock {
             }
         }
         if !is_master {
-            let follows = report.master_host.clone().zip(report.master_port);
+            let host = report.master_host.as_deref().map(str::to_owned);
+            let follows = host.zip(report.master_port);
             if follows.is_some() && follows != it.master {
                 it.master = follows;
                 it.conf_changed = now;

@@ -170,24 +170,23 @@ impl Stock {
     fn set_down(&mut self, around: &mut Surroundings<'_>, master: usize, target: Target, down: bool) {
         let now = around.now();
         let seen = &mut self.masters[master];
-        let (since, who) = match target {
-            Target::Server(server) => {
-                let who = seen.describe_server(server);
-                let it = &mut seen.servers[server];
-                if down && it.sdown_since.is_none() {
-                    it.last_sdown = now;
-                }
-                (&mut it.sdown_since, who)
-            }
-            Target::Peer(peer) => {
-                let who = seen.describe_peer(peer);
-                (&mut seen.peers[peer].sdown_since, who)
-            }
+        let since = match target {
+            Target::Server(server) => &mut seen.servers[server].sdown_since,
+            Target::Peer(peer) => &mut seen.peers[peer].sdown_since,
         };
         if down == since.is_some() {
             return;
         }
         *since = down.then_some(now);
+        let who = match target {
+            Target::Server(server) => {
+                if down {
+                    seen.servers[server].last_sdown = now;
+                }
+                seen.describe_server(server)
+            }
+            Target::Peer(peer) => seen.describe_peer(peer),
+        };
         let kind = if down { EventKind::SubjectivelyDown } else { EventKind::SubjectivelyUp };
         self.emit(around, master, kind, who);
     }

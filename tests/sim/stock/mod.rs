@@ -443,7 +443,7 @@ impl Master {
             promoted: None,
             view: MasterView {
                 instance: instance(&record.addr, record.spec.name.to_string(), &Link::new(now), None, ""),
-                current_host: String::new(),
+                current_host: Arc::default(),
                 current_port: 0,
                 failover_state: None,
                 odown_since: None,

@@ -46,7 +46,7 @@ impl Master {
                 server: server_view(it),
                 master_link_down: it.link_down,
                 master_link_up: it.link_up,
-                master_host,
+                master_host: master_host.into(),
                 master_port,
                 priority: it.priority,
                 offset: it.offset,
@@ -70,7 +70,7 @@ impl Master {
         };
         MasterView {
             instance: seen(0, self.spec.name.to_string()),
-            current_host: current.host.to_string(),
+            current_host: Arc::clone(&current.host),
             current_port: current.port,
             failover_state: self.state.name(),
             odown_since: (self.odown_since != 0).then_some(Millis(self.odown_since)),
@@ -107,12 +107,12 @@ pub(super) fn instance(addr: &Addr, name: String, link: &Link, sdown: Option<u64
         ..LinkHealth::new(Millis(0))
     };
     InstanceView {
-        name,
+        name: name.into(),
         ip: addr.ip,
-        host: addr.host.to_string(),
+        host: Arc::clone(&addr.host),
         port: addr.port,
-        run_id: String::new(),
-        flags: flags.to_owned(),
+        run_id: Arc::default(),
+        flags: flags.to_owned().into(),
         ages: Arc::new(SharedAges::new(&health)),
         sdown_since: sdown.map(Millis),
         down_after: 0,

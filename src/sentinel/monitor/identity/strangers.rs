@@ -19,18 +19,18 @@ impl Monitor {
         if !self.guards() || hello.id == env.node.myid || self.identity.kin.contains(&hello.id) {
             return;
         }
-        let named = Addr::new(&hello.master_host, hello.master_port);
+        let named = &hello.master_addr;
         let Some(at) = self.replicas.values().map(|replica| &replica.server).find(|server| server.has_link(link))
         else {
             return;
         };
         // Somebody who lags behind names one of ours, though not the one it is heard on.
         let lags = hello.master == self.spec.name
-            && self.replica_at(&named).is_some_and(|named| !named.server.addr.same_as(&at.addr));
-        if lags || self.is_master_here(&named) {
+            && self.replica_at(named).is_some_and(|named| !named.server.addr.same_as(&at.addr));
+        if lags || self.is_master_here(named) {
             return;
         }
-        let reason = Reason::Hello(hello.master.clone(), hello.master_host.clone(), hello.master_port);
+        let reason = Reason::Hello(hello.master.clone(), hello.master_addr.host.clone(), hello.master_addr.port);
         for replica in self.replicas.values_mut().filter(|replica| replica.server.has_link(link)) {
             let Server { link: connections, suspicion, .. } = &mut replica.server;
             if suspicion.heard.as_ref().is_none_or(|heard| heard.link != link) {
@@ -58,7 +58,7 @@ impl Monitor {
         if !self.guards() || is_adopted || self.is_master_here(master) {
             return None;
         }
-        let reason = || Reason::Hello(hello.master.clone(), hello.master_host.clone(), hello.master_port);
+        let reason = || Reason::Hello(hello.master.clone(), hello.master_addr.host.clone(), hello.master_addr.port);
         let is_kin = self.identity.kin.contains(&hello.id);
         if let Some(known) = self.replica_at(master) {
             let is_unknown = self.history.is_empty() && !known.server.is_there();
@@ -127,13 +127,13 @@ impl Monitor {
     /// Whether a hello that brings no newer configuration is of another group with the same name: whoever sends it would
     /// be a voter here.
     pub(in crate::sentinel::monitor) fn is_stranger(&self, hello: &Hello) -> bool {
-        let named = Addr::new(&hello.master_host, hello.master_port);
+        let named = &hello.master_addr;
         self.guards()
             && self.knows_members()
             && !self.identity.kin.contains(&hello.id)
             && named.ip.is_some()
-            && !self.is_credible(&named, &hello.id)
-            && !self.identity.adopted.contains_key(&key_of(&named))
+            && !self.is_credible(named, &hello.id)
+            && !self.identity.adopted.contains_key(&key_of(named))
     }
 
     /// Whether `sender`, if it is one of ours that lags behind, may take this for our master: it is, or was, one of ours, and
@@ -158,8 +158,8 @@ impl Monitor {
 
     /// Whoever names our master is one of ours.
     pub(in crate::sentinel::monitor) fn note_kin(&mut self, hello: &Hello) {
-        let named = Addr::new(&hello.master_host, hello.master_port);
-        let is_ours = self.is_master_here(&named) || (named.ip.is_none() && *self.master.addr.host == *named.host);
+        let named = &hello.master_addr;
+        let is_ours = self.is_master_here(named) || (named.ip.is_none() && *self.master.addr.host == *named.host);
         if is_ours && self.identity.kin.len() < MAX_REMEMBERED && !self.identity.kin.contains(&hello.id) {
             self.identity.kin.insert(hello.id.clone());
         }
@@ -181,7 +181,7 @@ impl Monitor {
 
     /// A line in the log, once for each sender and what it says.
     pub(in crate::sentinel::monitor) fn refuse_stranger(&mut self, hello: &Hello, env: &Env<'_>, out: &mut Outbox) {
-        let at = format!("{} {}", hello.master_host, hello.master_port);
+        let at = format!("{} {}", hello.master_addr.host, hello.master_addr.port);
         let sender = self.describe_sender(hello, env);
         let text = format!("Refused {sender}: it watches another master of this name, at {at}");
         if self.is_new_refusal(&text) {
@@ -196,6 +196,6 @@ impl Monitor {
     fn describe_sender(&self, hello: &Hello, env: &Env<'_>) -> String {
         let master = &self.master.addr;
         let at = format!("{} {} {}", self.spec.name, master.shown_host(env.node), master.port);
-        format!("sentinel {} {} {} @ {at}", hello.id, hello.host, hello.port)
+        format!("sentinel {} {} {} @ {at}", hello.id, hello.addr.host, hello.addr.port)
     }
 }

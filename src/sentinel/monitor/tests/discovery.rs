@@ -26,7 +26,7 @@ fn refuses_strange_hellos_whole() {
     bench.hello(PEER_A, 26380, 5, 6380, u64::MAX);
     let mut hello = Hello::parse(format!("127.0.0.1,26380,{PEER_A},5,mymaster,no-such-host,6380,5").as_bytes());
     bench.feed(Input::Hello(Box::new(hello.clone().expect("well-formed"))));
-    hello = hello.map(|hello| Hello { host: "no-such-host".to_owned(), id: RunId::from("new"), ..hello });
+    hello = hello.map(|hello| Hello { addr: Addr::new("no-such-host", 26380), id: RunId::from("new"), ..hello });
     bench.feed(Input::Hello(Box::new(hello.expect("well-formed"))));
     assert_eq!(bench.events(), Vec::<String>::new());
     assert_eq!((bench.epoch.current(), bench.monitor.record().config_epoch), (Epoch(0), Epoch(0)));
@@ -118,13 +118,11 @@ fn a_newer_configuration_renames_the_master() {
     });
     bench.feed(Input::Resolved { host: "redis.example".into(), ip: "127.0.0.1".parse().ok() });
     bench.feed(Input::Hello(Box::new(Hello {
-        host: "127.0.0.1".to_owned(),
-        port: 26380,
+        addr: Addr::new("127.0.0.1", 26380),
         id: RunId::from(PEER_A),
         current_epoch: Epoch(3),
         master: MasterName::from("mymaster"),
-        master_host: "redis.example".to_owned(),
-        master_port: 6379,
+        master_addr: Addr::new("redis.example", 6379),
         config_epoch: Epoch(3),
     })));
     let record = bench.monitor.record();

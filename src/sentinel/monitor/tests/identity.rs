@@ -93,7 +93,7 @@ fn flags(bench: &Bench, port: u16) -> String {
     let env =
         Env { now: clock(bench.now), epoch: &bench.epoch, tilt: &bench.tilt, groups: &bench.groups, node: &bench.node };
     let view = bench.monitor.view(&env);
-    view.replicas.iter().find(|replica| replica.instance.port == port).expect("it is known").instance.flags.clone()
+    view.replicas.iter().find(|replica| replica.instance.port == port).expect("it is known").instance.flags.to_string()
 }
 
 /// beyond.md B2, E4
@@ -365,7 +365,7 @@ fn a_member_of_another_master_of_this_process_is_left_alone() {
         [(["t".repeat(40)], (foreign(6380, "group theirs"), false)), (["a".repeat(40)], (Vec::new(), true))]
     {
         let mut bench = group(IdentityGuard::Evidence);
-        bench.groups.note_master(&MasterName::from("theirs"), &at, &run_id, &replids, Millis(bench.now));
+        bench.groups.note_master(&MasterName::from("theirs"), &at, &run_id, &replids.map(Arc::from), Millis(bench.now));
         assert_eq!(reused(&mut bench, REPLICA, master('x', vec![replid('x')])), wanted);
     }
 }

@@ -156,13 +156,11 @@ impl Bench {
 
     pub(super) fn hello(&mut self, id: &str, port: u16, epoch: u64, master_port: u16, config_epoch: u64) {
         self.feed(Input::Hello(Box::new(Hello {
-            host: "127.0.0.1".to_owned(),
-            port,
+            addr: Addr::new("127.0.0.1", port),
             id: RunId::from(id),
             current_epoch: Epoch(epoch),
             master: MasterName::from("mymaster"),
-            master_host: "127.0.0.1".to_owned(),
-            master_port,
+            master_addr: Addr::new("127.0.0.1", master_port),
             config_epoch: Epoch(config_epoch),
         })));
     }
