@@ -95,8 +95,13 @@ impl Node {
     }
 
     pub(super) fn see_hello(&mut self, sh: &mut Shared, master: usize, payload: &str) {
-        if let Some(hello) = Hello::parse(payload.as_bytes()) {
-            sh.see(&Observation::Announced { node: self.host, master, hello: &hello, disk: &self.disk.synced });
+        let process = self.process.as_mut().expect("checked by every entry point");
+        let Some(slot) = &mut process.monitors[master] else { return };
+        if slot.said.as_ref().is_none_or(|(said, _)| said != payload) {
+            slot.said = Hello::parse(payload.as_bytes()).map(|hello| (payload.to_owned(), hello));
+        }
+        if let Some((_, hello)) = &slot.said {
+            sh.see(&Observation::Announced { node: self.host, master, hello, disk: &self.disk.synced });
             sh.remember_hello(payload);
         }
     }

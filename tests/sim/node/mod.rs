@@ -20,6 +20,7 @@ use sentineld::sentinel::groups::GroupRegister;
 use sentineld::sentinel::id::{Epoch, LinkId, MasterName, ReplyToken, RunId};
 use sentineld::sentinel::io::{AdminRequest, Input, LinkError, Outbox, Output, Reply, Tag};
 use sentineld::sentinel::monitor::Monitor;
+use sentineld::sentinel::monitor::hello::Hello;
 use sentineld::sentinel::monitor::record::{MasterRecord, MasterSpec};
 use sentineld::sentinel::monitor::view::MasterView;
 use sentineld::sentinel::node::PeerRegistry;
@@ -148,6 +149,8 @@ struct MonitorSlot {
     monitor: Monitor,
     view: MasterView,
     timer: Timer,
+    /// Its last hello, and what that says: it is the same nearly always.
+    said: Option<(String, Hello)>,
     /// Epoch of the last vote request that this monitor sent: for canaries.
     asked_in: Epoch,
 }
@@ -319,7 +322,8 @@ impl Node {
         let monitor = Monitor::new(record, seed, &env);
         let view = monitor.view(&env);
         sh.see(&Observation::Published { node: self.host, master, view: &view, epoch: process.epoch.current() });
-        process.monitors[master] = Some(MonitorSlot { monitor, view, timer: Timer::default(), asked_in: Epoch(0) });
+        process.monitors[master] =
+            Some(MonitorSlot { monitor, view, timer: Timer::default(), said: None, asked_in: Epoch(0) });
         process.jobs.push_back(Job::Monitor(master, Input::Tick));
     }
 
@@ -486,13 +490,16 @@ impl Node {
         let shown = sh.trace.is_on().then(|| input.clone());
         let mut out = Outbox::default();
         slot.monitor.handle(input, &env, &mut out);
-        let mut outputs: Vec<Output> = out.drain().collect();
-        self.canary.outputs(&mut outputs);
+        if self.canary != Canary::None {
+            let mut outputs: Vec<Output> = out.drain().collect();
+            self.canary.outputs(&mut outputs);
+            outputs.into_iter().for_each(|output| out.push(output));
+        }
         if let Some(shown) = shown {
-            sh.trace.monitor(sh.now, self.host, master, &shown, &outputs);
+            sh.trace.monitor(sh.now, self.host, master, &shown, out.as_slice());
         }
         sh.stats.inputs += 1;
-        for output in outputs {
+        for output in out.drain() {
             self.execute(sh, master, output, forced);
         }
         self.look_at_view(sh, master);
@@ -520,12 +527,13 @@ impl Node {
         let shown = sh.trace.is_on().then(|| input.clone());
         let mut out = PeerOutbox::default();
         machine.handle(input, &env, &mut out);
-        let outputs: Vec<PeerOutput> = out.drain().collect();
         if let Some(shown) = shown {
+            let outputs: Vec<PeerOutput> = out.drain().collect();
             sh.trace.peer(sh.now, self.host, process.peers[peer].host, &shown, &outputs);
+            outputs.into_iter().for_each(|output| out.push(output));
         }
         sh.stats.inputs += 1;
-        for output in outputs {
+        for output in out.drain() {
             self.execute_peer(sh, peer, output);
         }
     }
