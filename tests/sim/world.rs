@@ -161,7 +161,7 @@ impl Shared {
     /// An INFO reply reaches a Sentinel.
     pub fn see_role(&mut self, node: Host, master: usize, from: Option<Host>, text: &[u8]) {
         if let Some(server) = from.and_then(|host| host.checked_sub(self.sentinels)) {
-            let is_master = text.windows(11).any(|part| part == b"role:master");
+            let is_master = memchr::memmem::find(text, b"role:master").is_some();
             self.see(&Observation::RoleTold { node, master, server, is_master });
         }
     }

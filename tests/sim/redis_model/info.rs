@@ -5,16 +5,20 @@ use std::fmt::Write as _;
 use super::{Server, server_ip};
 use crate::world::Shared;
 
+/// Room for nearly every text.
+const USUAL: usize = 640;
+
 impl Server {
     pub(super) fn info(&self, sh: &Shared) -> String {
-        let mut text = format!("# Server\r\nredis_version:7.0.15\r\nrun_id:{}\r\n\r\n# Replication\r\n", self.run_id);
+        let mut text = String::with_capacity(USUAL);
+        // Writing into a string cannot fail.
+        let _ = write!(text, "# Server\r\nredis_version:7.0.15\r\nrun_id:{}\r\n\r\n# Replication\r\n", self.run_id);
         match &self.upstream {
             None => {
                 text.push_str("role:master\r\n");
             }
             Some(upstream) => {
                 let status = if upstream.up { "up" } else { "down" };
-                // Writing into a string cannot fail.
                 let _ = write!(
                     text,
                     "role:slave\r\nmaster_host:{}\r\nmaster_port:{}\r\nmaster_link_status:{status}\r\n\
