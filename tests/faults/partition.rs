@@ -94,10 +94,13 @@ fn a_sentinel_with_one_way_links_does_no_harm() {
         } else {
             world.cut(&others, &[lonely], &[lonely]);
         }
-        for place in [1, 2] {
-            let peer = format!("+sdown sentinel {} ", world.sentinels[0].id);
-            world.sentinels[place].wait_for_event(start, &peer, seconds(20));
-        }
+        let told_by_others = |world: &World, event: &str| {
+            let event = format!("{event} sentinel {} ", world.sentinels[0].id);
+            for place in [1, 2] {
+                world.sentinels[place].wait_for_event(start, &event, seconds(20));
+            }
+        };
+        told_by_others(&world, "+sdown");
         if world.cuts_links() {
             world.sentinels[0].wait_for_event(start, "+sdown master ", seconds(20));
             assert!(world.sentinels[0].events.find(start, "+odown").is_none(), "nobody confirms it");
@@ -107,6 +110,8 @@ fn a_sentinel_with_one_way_links_does_no_harm() {
         assert!(world.sentinels[0].events.find(start, "+elected-leader").is_none());
         world.heal();
         assert_eq!(world.wait_for_new_master(&[0, 1, 2], old), new);
+        // Who is cut off again before it was found again goes down only once.
+        told_by_others(&world, "-sdown");
         world.server_mut(old).start_again_below(new);
     }
     world.finish();
