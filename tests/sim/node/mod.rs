@@ -493,7 +493,9 @@ impl Node {
         if self.canary != Canary::None {
             let mut outputs: Vec<Output> = out.drain().collect();
             self.canary.outputs(&mut outputs);
-            outputs.into_iter().for_each(|output| out.push(output));
+            for output in outputs {
+                out.push(output);
+            }
         }
         if let Some(shown) = shown {
             sh.trace.monitor(sh.now, self.host, master, &shown, out.as_slice());
@@ -530,7 +532,9 @@ impl Node {
         if let Some(shown) = shown {
             let outputs: Vec<PeerOutput> = out.drain().collect();
             sh.trace.peer(sh.now, self.host, process.peers[peer].host, &shown, &outputs);
-            outputs.into_iter().for_each(|output| out.push(output));
+            for output in outputs {
+                out.push(output);
+            }
         }
         sh.stats.inputs += 1;
         for output in out.drain() {
