@@ -3,16 +3,18 @@
 //! It waits for its mailbox and its timer and for nothing else, so nobody who waits for it can be part of a cycle.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::pipe::{Links, SendError};
+use super::inbox::{Due, Inbox};
+use super::links::SendError;
 use super::process::Process;
-use super::{Answered, BATCH, Due, MonitorMessage, gather};
+use super::{Answered, MonitorMessage};
 use crate::publish::MasterEntry;
 use crate::sentinel::command::RenameMap;
 use crate::sentinel::event::Level;
@@ -34,8 +36,7 @@ pub struct MonitorTask {
     name: MasterName,
     process: Rc<Process>,
     monitor: Monitor,
-    mailbox: mpsc::Receiver<MonitorMessage>,
-    links: Links<MonitorMessage>,
+    inbox: Inbox<MonitorMessage>,
     lookups: JoinSet<Input>,
     view: watch::Sender<Arc<MasterView>>,
     renames: RenameMap,
@@ -62,13 +63,12 @@ impl MonitorTask {
         let env = process.env(&node);
         let monitor = Monitor::new(record, seed, &env);
         let (view, reader) = watch::channel(Arc::new(monitor.view(&env)));
-        let entry = MasterEntry { view: reader, mailbox: sender.clone() };
+        let entry = MasterEntry { view: reader, mailbox: sender };
         let task = MonitorTask {
             name,
             process,
             monitor,
-            mailbox,
-            links: Links::new(sender),
+            inbox: Inbox::new(mailbox),
             lookups: JoinSet::new(),
             view,
             renames,
@@ -85,15 +85,14 @@ impl MonitorTask {
     pub async fn run(mut self: Box<Self>) {
         let supervisor = self.process.notices.clone();
         let mut messages = Vec::new();
+        let mut alarm = pin!(tokio::time::sleep(Duration::ZERO));
         loop {
-            let wake = tokio::time::Instant::from_std(self.wake.unwrap_or_else(Instant::now));
+            if let Some(wake) = self.wake.map(tokio::time::Instant::from_std).filter(|wake| *wake != alarm.deadline()) {
+                alarm.as_mut().reset(wake);
+            }
             tokio::select! {
                 biased;
-                _ = self.mailbox.recv_many(&mut messages, BATCH) => {}
-                link = self.links.broken() => {
-                    let error = LinkError("internal error".to_owned());
-                    messages.push(MonitorMessage::Input(Input::LinkDown(link, error)));
-                }
+                () = self.inbox.receive(&mut messages) => {}
                 Some(found) = self.lookups.join_next() => {
                     messages.push(MonitorMessage::Input(found.expect("a look-up neither panics nor is aborted")));
                 }
@@ -101,14 +100,14 @@ impl MonitorTask {
                     room.send((self.name.clone(), self.notices.pop_front().expect("the guard says so")));
                     continue;
                 }
-                () = tokio::time::sleep_until(wake), if self.wake.is_some() => {}
+                () = &mut alarm, if self.wake.is_some() => {}
             }
             let due = Due::at(self.wake);
             let node = self.process.settings();
             if due == Due::Late && self.monitor.is_about_to_judge(&self.process.env(&node)) {
-                gather(&mut self.mailbox, &mut messages).await;
+                self.inbox.gather(&mut messages).await;
             }
-            let mut inputs: Vec<Input> = messages.drain(..).filter_map(|message| self.input_of(message)).collect();
+            let mut inputs: Vec<Input> = messages.drain(..).map(|message| self.input_of(message)).collect();
             if due != Due::No {
                 // Messages go before the tick.
                 inputs.push(Input::Tick);
@@ -117,21 +116,13 @@ impl MonitorTask {
         }
     }
 
-    /// The input that a message is, unless it comes from a connection that the core has closed meanwhile.
-    fn input_of(&mut self, message: MonitorMessage) -> Option<Input> {
-        let input = match message {
+    fn input_of(&mut self, message: MonitorMessage) -> Input {
+        match message {
             MonitorMessage::Input(input) => input,
             MonitorMessage::Vote { addr, epoch, candidate, reply } => {
                 Input::VoteRequest { from: self.remember(reply), addr, epoch, candidate }
             }
             MonitorMessage::Admin { request, reply } => Input::Admin { from: self.remember(reply), request },
-        };
-        match &input {
-            Input::LinkUp { link, .. } | Input::Reply { link, .. } | Input::PubSub { link, .. } => {
-                self.links.has(*link).then_some(input)
-            }
-            Input::LinkDown(link, _) => self.links.close(*link).then_some(input),
-            _ => Some(input),
         }
     }
 
@@ -161,12 +152,12 @@ impl MonitorTask {
         let process = &self.process;
         match output {
             Output::Connect { link, addr, channel } => {
-                self.links.connect(link, &addr, channel, process.route());
+                self.inbox.links.connect(link, &addr, channel, process.route());
             }
             Output::Close(link) => {
-                self.links.close(link);
+                self.inbox.links.close(link);
             }
-            Output::Send { link, tag, command } => match self.links.send(link, tag, &command, &self.renames) {
+            Output::Send { link, tag, command } => match self.inbox.links.send(link, tag, &command, &self.renames) {
                 // A connection that is gone says so itself.
                 Ok(()) | Err(SendError::Closed) => {}
                 Err(error @ SendError::Full) => return Some(Input::LinkDown(link, LinkError(error.to_string()))),

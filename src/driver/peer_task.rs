@@ -2,15 +2,17 @@
 //!
 //! It may wait for the mailboxes of monitors, which wait for nobody; monitors never wait for it.
 
+use std::pin::pin;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::pipe::{Links, SendError};
+use super::MonitorMessage;
+use super::inbox::{Due, Inbox};
+use super::links::SendError;
 use super::process::Process;
-use super::{BATCH, Due, MonitorMessage, gather};
 use crate::sentinel::addr::Addr;
 use crate::sentinel::command::RenameMap;
 use crate::sentinel::id::RunId;
@@ -27,8 +29,7 @@ pub struct PeerTask {
     id: RunId,
     process: Rc<Process>,
     peer: Peer,
-    mailbox: mpsc::Receiver<PeerInput>,
-    links: Links<PeerInput>,
+    inbox: Inbox<PeerInput>,
     lookups: JoinSet<PeerInput>,
     /// Peers are never sent renamed commands.
     renames: RenameMap,
@@ -43,8 +44,7 @@ impl PeerTask {
             peer: Peer::new(id.clone(), addr, process.clock.mono()),
             id,
             process,
-            mailbox,
-            links: Links::new(sender.clone()),
+            inbox: Inbox::new(mailbox),
             lookups: JoinSet::new(),
             renames: RenameMap::new(),
             wake: None,
@@ -54,41 +54,31 @@ impl PeerTask {
 
     /// Runs for ever; ends by being dropped. Must run inside a `LocalSet`.
     pub async fn run(mut self) {
-        let mut messages = Vec::with_capacity(BATCH);
+        let mut alarm = pin!(tokio::time::sleep(Duration::ZERO));
         loop {
-            let wake = tokio::time::Instant::from_std(self.wake.unwrap_or_else(Instant::now));
+            let mut inputs = Vec::new();
+            if let Some(wake) = self.wake.map(tokio::time::Instant::from_std).filter(|wake| *wake != alarm.deadline()) {
+                alarm.as_mut().reset(wake);
+            }
             tokio::select! {
                 biased;
-                _ = self.mailbox.recv_many(&mut messages, BATCH) => {}
-                link = self.links.broken() => {
-                    messages.push(PeerInput::LinkDown(link, LinkError("internal error".to_owned())));
-                }
+                () = self.inbox.receive(&mut inputs) => {}
                 Some(found) = self.lookups.join_next() => {
-                    messages.push(found.expect("a look-up neither panics nor is aborted"));
+                    inputs.push(found.expect("a look-up neither panics nor is aborted"));
                 }
-                () = tokio::time::sleep_until(wake), if self.wake.is_some() => {}
+                () = &mut alarm, if self.wake.is_some() => {}
             }
             let due = Due::at(self.wake);
             let node = self.process.settings();
             if due == Due::Late && self.peer.is_about_to_judge(&self.process.env(&node)) {
-                gather(&mut self.mailbox, &mut messages).await;
+                self.inbox.gather(&mut inputs).await;
             }
-            let mut inputs: Vec<PeerInput> = messages.drain(..).filter(|input| self.is_timely(input)).collect();
             if due != Due::No {
                 // As with monitors: messages go before the tick.
                 self.wake = None;
                 inputs.push(PeerInput::Tick);
             }
             self.handle(inputs).await;
-        }
-    }
-
-    /// Whether an input comes from a connection that the core still has, if it comes from one.
-    fn is_timely(&mut self, input: &PeerInput) -> bool {
-        match input {
-            PeerInput::LinkUp { link, .. } | PeerInput::Reply { link, .. } => self.links.has(*link),
-            PeerInput::LinkDown(link, _) => self.links.close(*link),
-            _ => true,
         }
     }
 
@@ -109,16 +99,20 @@ impl PeerTask {
         let process = &self.process;
         match output {
             PeerOutput::Connect { link, addr } => {
-                self.links.connect(link, &addr, Channel::Command, process.route());
+                self.inbox.links.connect(link, &addr, Channel::Command, process.route());
             }
             PeerOutput::Close(link) => {
-                self.links.close(link);
+                self.inbox.links.close(link);
             }
-            PeerOutput::Send { link, tag, command } => match self.links.send(link, tag, &command, &self.renames) {
-                // A connection that is gone says so itself.
-                Ok(()) | Err(SendError::Closed) => {}
-                Err(error @ SendError::Full) => return Some(PeerInput::LinkDown(link, LinkError(error.to_string()))),
-            },
+            PeerOutput::Send { link, tag, command } => {
+                match self.inbox.links.send(link, tag, &command, &self.renames) {
+                    // A connection that is gone says so itself.
+                    Ok(()) | Err(SendError::Closed) => {}
+                    Err(error @ SendError::Full) => {
+                        return Some(PeerInput::LinkDown(link, LinkError(error.to_string())));
+                    }
+                }
+            }
             PeerOutput::Health { master, health, ages } => {
                 let input = Input::PeerHealth { peer: self.id.clone(), health: Box::new(health), ages };
                 process.tell_monitor(&master, MonitorMessage::Input(input)).await;

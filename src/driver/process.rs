@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::clock::Clock;
-use super::pipe::Route;
+use super::links::Route;
 use super::resolver::Resolver;
 use super::{MonitorMessage, deliver};
 use crate::net::tls::Tls;
