@@ -126,6 +126,11 @@ impl PeerOutbox {
         self.0.push(output);
     }
 
+    /// What is in it, in order.
+    pub fn as_slice(&self) -> &[PeerOutput] {
+        &self.0
+    }
+
     /// Takes everything out, in order.
     pub fn drain(&mut self) -> std::vec::Drain<'_, PeerOutput> {
         self.0.drain(..)

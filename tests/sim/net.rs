@@ -1,7 +1,8 @@
 //! Connections between hosts, as TCP gives them: ordered, delayed, never losing a byte without ending, but ending at
 //! the worst moment, or going silent for ever.
 //!
-//! A blocked way holds segments back. When it opens again they arrive late and in order, or the connection is gone.
+//! What leaves one way of a connection at one turn of the world travels as one segment, and arrives together. A blocked way
+//! holds segments back. When it opens again they arrive late and in order, or the connection is gone.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -26,10 +27,10 @@ pub enum Who {
     Peer(usize),
 }
 
-/// What travels to the accepting side.
+/// A part of a segment to the accepting side.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// The first segment.
+    /// The connection is asked for.
     Syn,
     /// One command.
     Command(Tag, Command),
@@ -47,7 +48,7 @@ impl Ask {
     }
 }
 
-/// What travels to the connecting side.
+/// A part of a segment to the connecting side.
 #[derive(Clone, Debug)]
 pub enum Tell {
     /// The connection stands.
@@ -58,6 +59,50 @@ pub enum Tell {
     Push(Option<Box<[u8]>>),
     /// The connection is over.
     Reset(&'static str),
+}
+
+/// One way of a connection.
+#[derive(Debug)]
+pub struct Way<T> {
+    /// What travels, each with the turn at which it left.
+    travelling: VecDeque<(u64, T)>,
+    /// Held back by a blocked way.
+    held: VecDeque<T>,
+    /// When the last segment arrives.
+    last: u64,
+}
+
+impl<T> Way<T> {
+    fn new() -> Way<T> {
+        Way { travelling: VecDeque::new(), held: VecDeque::new(), last: 0 }
+    }
+
+    /// Takes a part along, in the segment that leaves at this turn. Whether that is a new segment.
+    fn take(&mut self, part: T, passes: bool, turn: u64) -> bool {
+        if !passes || !self.held.is_empty() {
+            self.held.push_back(part);
+            return false;
+        }
+        let joins = self.travelling.back().is_some_and(|(left, _)| *left == turn);
+        self.travelling.push_back((turn, part));
+        !joins
+    }
+
+    /// When a segment arrives that would arrive then if none were before it.
+    fn arrives(&mut self, at: u64) -> u64 {
+        self.last = at.max(self.last + 1);
+        self.last
+    }
+
+    /// When the segment that arrives next left, if one travels.
+    pub fn left(&self) -> Option<u64> {
+        self.travelling.front().map(|(left, _)| *left)
+    }
+
+    /// The next part of the segment that left then.
+    pub fn next(&mut self, left: Option<u64>) -> Option<T> {
+        self.travelling.pop_front_if(|(turn, _)| Some(*turn) == left).map(|(_, part)| part)
+    }
 }
 
 /// One connection.
@@ -84,11 +129,10 @@ pub struct Conn {
     pub swallowed: bool,
     /// Commands waiting for the connection to stand.
     waiting: Vec<(Tag, Command)>,
-    /// Held back by a blocked way.
-    held_asks: VecDeque<Ask>,
-    held_tells: VecDeque<Tell>,
-    last_ask: u64,
-    last_tell: u64,
+    /// To the accepting side.
+    pub asks: Way<Ask>,
+    /// To the connecting side.
+    pub tells: Way<Tell>,
     /// Accepting side: commands queued since MULTI.
     pub multi: Option<Vec<Command>>,
     /// Accepting side, Sentinels only: replies in the order of commands; `None` is not known yet.
@@ -130,10 +174,15 @@ impl Net {
     /// Commands that wait for a connection or for a way to open, or for EXEC.
     pub fn waiting(&self) -> impl Iterator<Item = &Command> {
         self.live.iter().flat_map(|id| {
-            let Conn { waiting, held_asks, multi, .. } = &self.conns[*id];
-            let held = held_asks.iter().filter_map(Ask::command);
+            let Conn { waiting, asks, multi, .. } = &self.conns[*id];
+            let held = asks.held.iter().filter_map(Ask::command);
             waiting.iter().map(|(_, command)| command).chain(held).chain(multi.iter().flatten())
         })
+    }
+
+    /// Commands that travel to the accepting side of a connection.
+    pub fn travelling(&self, id: ConnId) -> impl Iterator<Item = &Command> {
+        self.conns[id].asks.travelling.iter().filter_map(|(_, ask)| ask.command())
     }
 
     /// Number of hosts.
@@ -157,10 +206,8 @@ impl Shared {
             server_gone: false,
             swallowed: server >= self.net.hosts(),
             waiting: Vec::new(),
-            held_asks: VecDeque::new(),
-            held_tells: VecDeque::new(),
-            last_ask: 0,
-            last_tell: 0,
+            asks: Way::new(),
+            tells: Way::new(),
             multi: None,
             replies: VecDeque::new(),
             replied: 0,
@@ -211,37 +258,23 @@ impl Shared {
     }
 
     fn ask(&mut self, id: ConnId, ask: Ask) {
-        let (client, server) = (self.net.conns[id].client, self.net.conns[id].server);
+        let &Conn { client, server, swallowed, .. } = &self.net.conns[id];
         let passes = self.net.passes(client, server);
-        let delay = self.delay();
-        let conn = &mut self.net.conns[id];
-        if conn.swallowed {
-            return;
+        if !swallowed && self.net.conns[id].asks.take(ask, passes, self.turn) {
+            let arrival = self.now + self.delay();
+            let at = self.net.conns[id].asks.arrives(arrival);
+            self.push(at, Event::Ask(id));
         }
-        if !passes || !conn.held_asks.is_empty() {
-            conn.held_asks.push_back(ask);
-            return;
-        }
-        conn.last_ask = (self.now + delay).max(conn.last_ask + 1);
-        let at = conn.last_ask;
-        self.push(at, Event::Ask(id, ask));
     }
 
     fn tell(&mut self, id: ConnId, tell: Tell) {
-        let (client, server) = (self.net.conns[id].client, self.net.conns[id].server);
+        let &Conn { client, server, swallowed, .. } = &self.net.conns[id];
         let passes = self.net.passes(server, client);
-        let delay = self.delay();
-        let conn = &mut self.net.conns[id];
-        if conn.swallowed {
-            return;
+        if !swallowed && self.net.conns[id].tells.take(tell, passes, self.turn) {
+            let arrival = self.now + self.delay();
+            let at = self.net.conns[id].tells.arrives(arrival);
+            self.push(at, Event::Tell(id));
         }
-        if !passes || !conn.held_tells.is_empty() {
-            conn.held_tells.push_back(tell);
-            return;
-        }
-        conn.last_tell = (self.now + delay).max(conn.last_tell + 1);
-        let at = conn.last_tell;
-        self.push(at, Event::Tell(id, tell));
     }
 
     /// Answers a segment that nobody expects.
@@ -278,12 +311,12 @@ impl Shared {
         let affected: Vec<ConnId> = self.net.live.iter().copied().collect();
         for id in affected {
             let conn = &self.net.conns[id];
-            let asks = conn.client == from && conn.server == to && !conn.held_asks.is_empty();
-            let tells = conn.server == from && conn.client == to && !conn.held_tells.is_empty();
+            let asks = conn.client == from && conn.server == to && !conn.asks.held.is_empty();
+            let tells = conn.server == from && conn.client == to && !conn.tells.held.is_empty();
             if !asks && !tells {
                 continue;
             }
-            let connecting = matches!(conn.held_asks.front(), Some(Ask::Syn));
+            let connecting = matches!(conn.asks.held.front(), Some(Ask::Syn));
             if connecting || self.rng.heal.random_bool(0.5) {
                 self.release(id);
             } else {
@@ -295,12 +328,12 @@ impl Shared {
     fn release(&mut self, id: ConnId) {
         let (client, server) = (self.net.conns[id].client, self.net.conns[id].server);
         if self.net.passes(client, server) {
-            for ask in std::mem::take(&mut self.net.conns[id].held_asks) {
+            for ask in std::mem::take(&mut self.net.conns[id].asks.held) {
                 self.ask(id, ask);
             }
         }
         if self.net.passes(server, client) {
-            for tell in std::mem::take(&mut self.net.conns[id].held_tells) {
+            for tell in std::mem::take(&mut self.net.conns[id].tells.held) {
                 self.tell(id, tell);
             }
         }
@@ -309,8 +342,8 @@ impl Shared {
     /// Both sides find out that the connection is over; what was under way is lost.
     pub fn break_both(&mut self, id: ConnId) {
         let conn = &mut self.net.conns[id];
-        conn.held_asks.clear();
-        conn.held_tells.clear();
+        conn.asks.held.clear();
+        conn.tells.held.clear();
         if !conn.server_gone {
             conn.server_gone = true;
             self.push(self.now, Event::Forget(id));
@@ -327,7 +360,7 @@ impl Shared {
                 conn.client_gone = true;
                 conn.waiting.clear();
                 if silent {
-                    conn.held_asks.clear();
+                    conn.asks.held.clear();
                     conn.swallowed = true;
                 } else {
                     self.ask(id, Ask::Fin);
@@ -335,7 +368,7 @@ impl Shared {
             } else if conn.server == host && !conn.server_gone {
                 conn.server_gone = true;
                 if silent {
-                    conn.held_tells.clear();
+                    conn.tells.held.clear();
                 } else {
                     self.tell(id, Tell::Reset("Connection reset by peer"));
                 }

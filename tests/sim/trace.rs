@@ -55,22 +55,32 @@ impl Trace {
     }
 
     /// One transition of a monitor.
-    pub fn monitor(&mut self, at: u64, node: usize, master: usize, input: &Input, outputs: &[Output]) {
-        self.step(at, node, 'm', master, input, outputs);
+    pub fn monitor(&mut self, at: u64, node: usize, master: usize, inputs: &[Input], outputs: &[Output]) {
+        self.step(at, node, 'm', master, inputs, outputs);
     }
 
     /// One transition of a peer.
-    pub fn peer(&mut self, at: u64, node: usize, peer: usize, input: &PeerInput, outputs: &[PeerOutput]) {
-        self.step(at, node, 'p', peer, input, outputs);
+    pub fn peer(&mut self, at: u64, node: usize, peer: usize, inputs: &[PeerInput], outputs: &[PeerOutput]) {
+        self.step(at, node, 'p', peer, inputs, outputs);
     }
 
-    fn step<I: Hashed, O: Hashed>(&mut self, at: u64, node: usize, kind: char, which: usize, input: &I, outputs: &[O]) {
+    fn step<I: Hashed, O: Hashed>(
+        &mut self,
+        at: u64,
+        node: usize,
+        kind: char,
+        who: usize,
+        inputs: &[I],
+        outputs: &[O],
+    ) {
         match self.keep {
             Keep::Nothing => {}
             Keep::Hash => {
                 // Writing into the hash cannot fail.
-                let _ = write!(self.hash, "{at} {node} {kind}{which} ");
-                input.hash_into(&mut self.hash);
+                let _ = write!(self.hash, "{at} {node} {kind}{who} ");
+                for input in inputs {
+                    input.hash_into(&mut self.hash);
+                }
                 for output in outputs {
                     output.hash_into(&mut self.hash);
                 }
@@ -79,8 +89,10 @@ impl Trace {
                 let texts = outputs.iter().map(|output| shorten(&legible(&format!("{output:?}"))));
                 let said: Vec<String> = texts.filter(|text| self.keep == Keep::AllLines || !is_chatter(text)).collect();
                 if !said.is_empty() || self.keep == Keep::AllLines {
-                    let input = shorten(&legible(&format!("{input:?}")));
-                    self.push(&format!("{:>12} n{node} {kind}{which} {input} | {}", clock(at), said.join("; ")));
+                    let texts = inputs.iter().map(|input| shorten(&legible(&format!("{input:?}"))));
+                    let inputs: Vec<String> = texts.collect();
+                    let (inputs, outputs) = (inputs.join("; "), said.join("; "));
+                    self.push(&format!("{:>12} n{node} {kind}{who} {inputs} | {outputs}", clock(at)));
                 }
             }
         }

@@ -26,9 +26,9 @@ use crate::trace::{Keep, Trace};
 #[derive(Debug)]
 pub enum Event {
     /// A segment reaches the accepting side.
-    Ask(ConnId, Ask),
+    Ask(ConnId),
     /// A segment reaches the connecting side.
-    Tell(ConnId, Tell),
+    Tell(ConnId),
     /// The accepting side finds a connection broken.
     Forget(ConnId),
     /// Something for one process.
@@ -103,6 +103,8 @@ pub struct Stats {
 pub struct Shared {
     /// Microseconds since the world began.
     pub now: u64,
+    /// Grows with every event: what leaves one way of a connection meanwhile is one segment.
+    pub turn: u64,
     /// Connections.
     pub net: Net,
     /// Chance.
@@ -149,6 +151,12 @@ impl Shared {
         self.agenda.push(at.max(self.now), event);
     }
 
+    /// A new turn begins.
+    fn go_to(&mut self, at: u64) {
+        self.now = at;
+        self.turn += 1;
+    }
+
     /// Shows the checkers something.
     pub fn see(&mut self, seen: &Observation<'_>) {
         if let Observation::Weakness { weakness, .. } = seen {
@@ -176,10 +184,10 @@ impl Shared {
     /// Commands that are on their way to where they will be carried out.
     pub fn under_way(&self) -> impl Iterator<Item = &Command> {
         let travelling = self.agenda.events().filter_map(|event| match event {
-            Event::Ask(_, ask) => ask.command(),
+            Event::Ask(conn) => Some(self.net.travelling(*conn)),
             _ => None,
         });
-        travelling.chain(self.net.waiting())
+        travelling.flatten().chain(self.net.waiting())
     }
 
     /// Ends the run.
@@ -245,6 +253,7 @@ impl World {
         }
         let mut sh = Shared {
             now: 0,
+            turn: 0,
             net: Net::new(swarm.sentinels + servers),
             rng: Streams::new(swarm.seed),
             checkers: Checkers::new(ids.clone(), only),
@@ -344,7 +353,7 @@ impl World {
             }
             let Some(next) = self.sh.agenda.next_at() else { return Ok(false) };
             if next > end {
-                self.sh.now = end;
+                self.sh.go_to(end);
                 return Ok(!goes_on(self));
             }
             self.step()?;
@@ -353,7 +362,7 @@ impl World {
 
     fn step(&mut self) -> Result<(), Violation> {
         let Some((at, event)) = self.sh.agenda.pop() else { return Ok(()) };
-        self.sh.now = at;
+        self.sh.go_to(at);
         self.dispatch(event);
         self.see_promotions();
         match self.sh.checkers.violation.take() {
@@ -384,14 +393,18 @@ impl World {
     fn dispatch(&mut self, event: Event) {
         let sentinels = self.swarm.sentinels;
         match event {
-            Event::Ask(conn, ask) => self.asked(conn, ask),
-            Event::Tell(conn, tell) => {
+            Event::Ask(conn) => self.asked(conn),
+            Event::Tell(conn) => {
                 let client = self.sh.net.conns[conn].client;
-                if self.sh.net.conns[conn].client_gone {
-                    self.sh.net.live.remove(&conn);
-                } else {
-                    self.nodes[client].happen(&mut self.sh, Happening::Told(conn, tell));
+                let left = self.sh.net.conns[conn].tells.left();
+                while let Some(tell) = self.sh.net.conns[conn].tells.next(left) {
+                    if self.sh.net.conns[conn].client_gone {
+                        self.sh.net.live.remove(&conn);
+                    } else {
+                        self.nodes[client].take(&mut self.sh, Happening::Told(conn, tell));
+                    }
                 }
+                self.nodes[client].work(&mut self.sh);
             }
             Event::Forget(conn) => {
                 let server = self.sh.net.conns[conn].server;
@@ -426,7 +439,18 @@ impl World {
         }
     }
 
-    fn asked(&mut self, conn: ConnId, ask: Ask) {
+    fn asked(&mut self, conn: ConnId) {
+        let left = self.sh.net.conns[conn].asks.left();
+        while let Some(ask) = self.sh.net.conns[conn].asks.next(left) {
+            self.take_ask(conn, ask);
+        }
+        let server = self.sh.net.conns[conn].server;
+        if let Some(node) = self.nodes.get_mut(server) {
+            node.work(&mut self.sh);
+        }
+    }
+
+    fn take_ask(&mut self, conn: ConnId, ask: Ask) {
         let server = self.sh.net.conns[conn].server;
         let number = server.checked_sub(self.swarm.sentinels);
         let alive = match number {
@@ -455,7 +479,7 @@ impl World {
                     self.servers[number].command(&mut self.sh, conn, tag, command);
                 } else {
                     let happening = Happening::Asked(conn, Ask::Command(tag, command));
-                    self.nodes[server].happen(&mut self.sh, happening);
+                    self.nodes[server].take(&mut self.sh, happening);
                 }
             }
         }

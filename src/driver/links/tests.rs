@@ -59,7 +59,11 @@ impl Rig {
     async fn turn(&mut self) {
         let Rig { links, said, .. } = self;
         let mut events = Vec::new();
-        poll_fn(|cx| Poll::Ready(links.poll(cx, &mut events))).await;
+        poll_fn(|cx| {
+            links.poll(cx, &mut events);
+            Poll::Ready(())
+        })
+        .await;
         said.extend(events);
     }
 

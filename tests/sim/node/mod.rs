@@ -9,6 +9,7 @@ mod serve;
 mod timer;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use sentineld::sentinel::monitor::hello::Hello;
 use sentineld::sentinel::monitor::record::{MasterRecord, MasterSpec};
 use sentineld::sentinel::monitor::view::MasterView;
 use sentineld::sentinel::node::PeerRegistry;
-use sentineld::sentinel::peer::{Peer, PeerInput, PeerOutbox, PeerOutput};
+use sentineld::sentinel::peer::{Peer, PeerInput, PeerOutbox};
 use sentineld::sentinel::policy::FailoverMode;
 use sentineld::sentinel::tilt::TiltRegister;
 use sentineld::sentinel::time::Now;
@@ -368,6 +369,12 @@ impl Node {
 
     /// Something happens to the process.
     pub fn happen(&mut self, sh: &mut Shared, happening: Happening) {
+        self.take(sh, happening);
+        self.work(sh);
+    }
+
+    /// Something happens to the process, together with more: [`Node::work`] comes behind all of it.
+    pub fn take(&mut self, sh: &mut Shared, happening: Happening) {
         if let Some(backlog) = &mut self.backlog {
             backlog.push(happening);
             return;
@@ -410,7 +417,6 @@ impl Node {
                 self.process().jobs.push_back(Job::Monitor(master, Input::Resolved { host, ip }));
             }
         }
-        self.work(sh);
     }
 
     fn process(&mut self) -> &mut Process {
@@ -460,11 +466,12 @@ impl Node {
         self.process().jobs.push_back(job);
     }
 
-    fn work(&mut self, sh: &mut Shared) {
-        while let Some(job) = self.process().jobs.pop_front() {
-            match job {
-                Job::Monitor(master, input) => self.step_monitor(sh, master, input),
-                Job::Peer(peer, input) => self.step_peer(sh, peer, input),
+    /// Has the machines step until nothing is left to do.
+    pub fn work(&mut self, sh: &mut Shared) {
+        while let Some(next) = self.process.as_ref().and_then(|process| process.jobs.front()) {
+            match *next {
+                Job::Monitor(master, _) => self.step_monitor(sh, master),
+                Job::Peer(peer, _) => self.step_peer(sh, peer),
             }
             if sh.checkers.violation.is_some() {
                 return;
@@ -472,35 +479,49 @@ impl Node {
         }
     }
 
-    fn step_monitor(&mut self, sh: &mut Shared, master: usize, input: Input) {
-        let wall = self.wall_offset;
+    /// One step of a monitor, with all inputs for it that come next.
+    fn step_monitor(&mut self, sh: &mut Shared, master: usize) {
+        let (wall, canary, traced) = (self.wall_offset, self.canary, sh.trace.is_on());
         let process = self.process.as_mut().expect("checked by every entry point");
         let never = TiltRegister::default();
-        let tilt = if self.canary == Canary::TiltIgnored { &never } else { &process.tilt };
-        let (now, node) = (process.now(sh, wall), &self.settings);
-        let env = Env { now, epoch: &process.epoch, tilt, groups: &process.groups, node };
-        // A message to a monitor that is gone.
-        let Some(slot) = process.monitors[master].as_mut() else { return };
-        let Some(input) = self.canary.input(input, slot.asked_in) else { return };
-        let forced = matches!(&input, Input::Admin { request: AdminRequest::Failover(order), .. }
-            if order.mode != Some(FailoverMode::Coordinated));
-        if matches!(input, Input::Admin { request: AdminRequest::Reset, .. }) {
-            sh.see(&Observation::Reset { node: self.host, master });
-        }
-        let shown = sh.trace.is_on().then(|| input.clone());
+        let tilt = if canary == Canary::TiltIgnored { &never } else { &process.tilt };
+        let now = process.clock.now(sh.now, process.origin, wall);
+        let env = Env { now, epoch: &process.epoch, tilt, groups: &process.groups, node: &self.settings };
+        let jobs = &mut process.jobs;
+        let inputs = iter::from_fn(|| match jobs.pop_front_if(|job| job.is_for_monitor(master)) {
+            Some(Job::Monitor(_, input)) => Some(input),
+            _ => None,
+        });
+        let Some(slot) = process.monitors[master].as_mut() else {
+            // Messages to a monitor that is gone.
+            inputs.for_each(drop);
+            return;
+        };
+        let mut forced = false;
+        let mut shown = Vec::new();
+        let inputs = inputs.filter_map(|input| canary.input(input, slot.asked_in)).inspect(|input| {
+            forced |= matches!(input, Input::Admin { request: AdminRequest::Failover(order), .. }
+                if order.mode != Some(FailoverMode::Coordinated));
+            if matches!(input, Input::Admin { request: AdminRequest::Reset, .. }) {
+                sh.see(&Observation::Reset { node: self.host, master });
+            }
+            if traced {
+                shown.push(input.clone());
+            }
+            sh.stats.inputs += 1;
+        });
         let mut out = Outbox::default();
-        slot.monitor.handle(input, &env, &mut out);
-        if self.canary != Canary::None {
+        slot.monitor.handle_all(inputs, &env, &mut out);
+        if canary != Canary::None {
             let mut outputs: Vec<Output> = out.drain().collect();
-            self.canary.outputs(&mut outputs);
+            canary.outputs(&mut outputs);
             for output in outputs {
                 out.push(output);
             }
         }
-        if let Some(shown) = shown {
+        if traced {
             sh.trace.monitor(sh.now, self.host, master, &shown, out.as_slice());
         }
-        sh.stats.inputs += 1;
         for output in out.drain() {
             self.execute(sh, master, output, forced);
         }
@@ -520,26 +541,47 @@ impl Node {
         sh.see(&Observation::Stepped { node: self.host, master, shown: &slot.view, is: &is });
     }
 
-    fn step_peer(&mut self, sh: &mut Shared, peer: usize, input: PeerInput) {
-        let wall = self.wall_offset;
+    /// One step of a peer, with all inputs for it that come next.
+    fn step_peer(&mut self, sh: &mut Shared, peer: usize) {
+        let (wall, traced) = (self.wall_offset, sh.trace.is_on());
         let process = self.process.as_mut().expect("checked by every entry point");
-        let (now, node) = (process.now(sh, wall), &self.settings);
-        let env = Env { now, epoch: &process.epoch, tilt: &process.tilt, groups: &process.groups, node };
-        let Some(machine) = &mut process.peers[peer].peer else { return };
-        let shown = sh.trace.is_on().then(|| input.clone());
-        let mut out = PeerOutbox::default();
-        machine.handle(input, &env, &mut out);
-        if let Some(shown) = shown {
-            let outputs: Vec<PeerOutput> = out.drain().collect();
-            sh.trace.peer(sh.now, self.host, process.peers[peer].host, &shown, &outputs);
-            for output in outputs {
-                out.push(output);
+        let now = process.clock.now(sh.now, process.origin, wall);
+        let (groups, node) = (&process.groups, &self.settings);
+        let env = Env { now, epoch: &process.epoch, tilt: &process.tilt, groups, node };
+        let jobs = &mut process.jobs;
+        let inputs = iter::from_fn(|| match jobs.pop_front_if(|job| job.is_for_peer(peer)) {
+            Some(Job::Peer(_, input)) => Some(input),
+            _ => None,
+        });
+        let Some(machine) = &mut process.peers[peer].peer else {
+            inputs.for_each(drop);
+            return;
+        };
+        let mut shown = Vec::new();
+        let inputs = inputs.inspect(|input| {
+            if traced {
+                shown.push(input.clone());
             }
+            sh.stats.inputs += 1;
+        });
+        let mut out = PeerOutbox::default();
+        machine.handle_all(inputs, &env, &mut out);
+        if traced {
+            sh.trace.peer(sh.now, self.host, process.peers[peer].host, &shown, out.as_slice());
         }
-        sh.stats.inputs += 1;
         for output in out.drain() {
             self.execute_peer(sh, peer, output);
         }
+    }
+}
+
+impl Job {
+    fn is_for_monitor(&self, number: usize) -> bool {
+        matches!(self, Job::Monitor(master, _) if *master == number)
+    }
+
+    fn is_for_peer(&self, number: usize) -> bool {
+        matches!(self, Job::Peer(peer, _) if *peer == number)
     }
 }
 
