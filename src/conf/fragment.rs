@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::sentinel_line::{MasterLine, SentinelLine};
+use super::sentinel_line::{MasterLine, SentinelLine, print_words};
 use super::slot::Slot;
 use crate::sentinel::NodeSettings;
 use crate::sentinel::addr::Addr;
@@ -149,7 +149,13 @@ pub fn master(record: &MasterRecord, node: &NodeSettings) -> Fragment {
     }));
     lines
         .extend(spec.renames.iter().map(|(from, to)| MasterLine::RenameCommand { from: from.clone(), to: to.clone() }));
-    Fragment::new(lines.iter().map(|line| Produced::always(line.print(&spec.name))).collect())
+    let produced = lines.iter().map(|line| {
+        let words = line.words(&spec.name);
+        // What a line is about is told by its words as well as by its text, which would have to be read for it.
+        let slot = Slot::of_sentinel(&words).unwrap_or(Slot::Dead);
+        Produced { slot, text: print_words(&words), wanted: Wanted::Always }
+    });
+    Fragment::new(produced.collect())
 }
 
 fn unless(is_default: bool) -> Wanted {

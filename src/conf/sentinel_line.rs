@@ -1,5 +1,7 @@
 //! The `sentinel ...` directives: one variant each, read and printed side by side (config.md 3).
 
+use std::iter;
+
 use super::lexer;
 use super::number::{atoi, strtoull};
 use super::plain::{parse_yes_no, yes_no};
@@ -233,6 +235,11 @@ impl MasterLine {
 
     /// The whole line.
     pub fn print(&self, master: &MasterName) -> Vec<u8> {
+        print_words(&self.words(master))
+    }
+
+    /// The words behind `sentinel`.
+    pub fn words(&self, master: &MasterName) -> Vec<Vec<u8>> {
         // Stock reads periods as 32-bit numbers that wrap.
         let ms = |ms: &u64| (*ms).min(i32::MAX as u64).to_string().into_bytes();
         let shown = |value: &dyn std::fmt::Display| value.to_string().into_bytes();
@@ -258,9 +265,13 @@ impl MasterLine {
                 ("known-sentinel", vec![host.clone().into_bytes(), shown(port), id.as_str().into()])
             }
         };
-        let head: [&[u8]; 3] = [b"sentinel", sub_name.as_bytes(), master.as_str().as_bytes()];
-        lexer::join(head.into_iter().chain(values.iter().map(Vec::as_slice)))
+        [sub_name.into(), master.as_str().into()].into_iter().chain(values).collect()
     }
+}
+
+/// A `sentinel` line of these words.
+pub fn print_words(words: &[Vec<u8>]) -> Vec<u8> {
+    lexer::join(iter::once(b"sentinel".as_slice()).chain(words.iter().map(Vec::as_slice)))
 }
 
 fn text(word: &[u8]) -> Result<&str, String> {
@@ -274,6 +285,7 @@ fn unless_empty(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conf::slot::Slot;
 
     fn parse(line: &str) -> Result<SentinelLine, String> {
         let words = lexer::split(line.as_bytes()).expect("balanced");
@@ -333,7 +345,11 @@ mod tests {
             let first = parse(line).expect("good line");
             let text = String::from_utf8(first.print().expect("written")).expect("text");
             assert_eq!(text, printed);
-            assert_eq!(parse(text.strip_prefix("sentinel ").expect("prefix")), Ok(first));
+            assert_eq!(parse(text.strip_prefix("sentinel ").expect("prefix")), Ok(first.clone()));
+            if let SentinelLine::Master(master, line) = first {
+                let slot = Slot::of_sentinel(&line.words(&master));
+                assert_eq!(slot, Some(Slot::of_printed(text.as_bytes())), "{text}");
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The hello message: how Sentinels find each other and learn of newer configurations.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use super::Monitor;
@@ -62,6 +62,8 @@ impl fmt::Display for Hello {
     }
 }
 
+/// Room for a hello, bytes.
+const TYPICAL_HELLO: usize = 160;
 /// A hello that was refused is sent again after this long, ms.
 const RETRY_PERIOD: u64 = 1_000;
 
@@ -227,19 +229,19 @@ impl Monitor {
             return None;
         }
         let host = env.node.announce_ip.clone().or_else(|| local.map(|ip| ip.to_string()))?;
-        Some(self.hello(&host, env).to_string())
-    }
-
-    fn hello(&self, host: &str, env: &Env<'_>) -> Hello {
         let master = self.current_addr();
-        Hello {
-            addr: Addr::new(host, env.node.announced_port()),
+        let hello = Hello {
+            addr: Addr { host: host.into(), ip: local, port: env.node.announced_port() },
             id: env.node.myid.clone(),
             current_epoch: env.epoch.current(),
             master: self.spec.name.clone(),
             master_addr: Addr { host: master.shown_host(env.node), ..master.clone() },
             config_epoch: self.config_epoch,
-        }
+        };
+        let mut payload = String::with_capacity(TYPICAL_HELLO);
+        // Writing into a string cannot fail.
+        let _ = write!(payload, "{hello}");
+        Some(payload)
     }
 
     /// Writes a refusal to the log, but the same one only once in a row: it comes again every two seconds.

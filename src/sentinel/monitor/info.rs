@@ -1,6 +1,10 @@
 //! INFO of a master or replica: the text, and what follows from it.
 
+use std::borrow::Cow;
+use std::iter;
 use std::sync::Arc;
+
+use memchr::{memchr, memmem};
 
 use super::Monitor;
 use super::failover::FailoverState;
@@ -56,10 +60,11 @@ pub struct InfoReport {
 impl InfoReport {
     /// Reads INFO text. Lines that make no sense are passed over.
     pub fn parse(text: &[u8]) -> InfoReport {
-        let text = String::from_utf8_lossy(text);
+        let text = readable(text);
         let mut report = InfoReport::default();
-        for line in text.split("\r\n") {
-            let Some((key, value)) = line.split_once(':') else { continue };
+        for line in split(&text, "\r\n") {
+            let Some(colon) = memchr(b':', line.as_bytes()) else { continue };
+            let (key, value) = (&line[..colon], &line[colon + 1..]);
             match key {
                 "redis_version" => {
                     let major = value.split_once('.').and_then(|(major, _)| major.parse::<u32>().ok());
@@ -114,11 +119,23 @@ pub enum Kept {
 
 /// The sections of an INFO that matter, as if they alone had been asked for.
 fn sections_of(text: &[u8]) -> Vec<u8> {
-    let text = String::from_utf8_lossy(text);
+    let text = readable(text);
     let matters =
         |section: &&str| ["# Server", "# Replication", "# Keyspace"].iter().any(|head| section.starts_with(head));
-    let sections: Vec<&str> = text.split("\r\n\r\n").filter(matters).collect();
+    let sections: Vec<&str> = split(&text, "\r\n\r\n").filter(matters).collect();
     sections.join("\r\n\r\n").into_bytes()
+}
+
+/// The text, which is UTF-8 nearly always. To see that is much faster than to look for what is not.
+fn readable(text: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed)
+}
+
+/// `text.split(separator)`, in a fraction of the time.
+fn split<'a>(text: &'a str, separator: &'a str) -> impl Iterator<Item = &'a str> {
+    let ends = memmem::find_iter(text.as_bytes(), separator).chain(iter::once(text.len()));
+    let mut start = 0;
+    ends.map(move |end| &text[std::mem::replace(&mut start, end + separator.len())..end])
 }
 
 /// 40 characters; all zeros stand for none.
@@ -487,6 +504,13 @@ mod tests {
         #[test]
         fn never_panics(text in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
             InfoReport::parse(&text);
+        }
+
+        #[test]
+        fn split_is_the_one_of_strings(text in "[\\r\\na:é]{0,40}") {
+            for separator in ["\r\n", "\r\n\r\n"] {
+                proptest::prop_assert!(split(&text, separator).eq(text.split(separator)), "{text:?}");
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Monitor;
 use super::failover::FailoverState;
-use super::instance::{Reconf, Replica, ReplicaKey, Sentinel, Server, ServerId};
+use super::instance::{Reconf, Replica, ReplicaKey, Seat, Sentinel, Server};
 use crate::sentinel::Env;
 use crate::sentinel::ages::{SharedAges, SharedMillis};
 use crate::sentinel::id::{Epoch, MasterName, RunId};
@@ -137,7 +137,7 @@ impl Monitor {
     pub fn view(&self, env: &Env<'_>) -> MasterView {
         let current = self.current_addr();
         MasterView {
-            instance: self.server_view(&ServerId::Master, &self.master, Arc::clone(&self.spec.name.0), env),
+            instance: self.server_view(self.master_seat(), Arc::clone(&self.spec.name.0), env),
             current_host: current.shown_host(env.node),
             current_port: current.port,
             failover_state: self.failover.state.name(),
@@ -155,14 +155,15 @@ impl Monitor {
         }
     }
 
-    fn server_view(&self, who: &ServerId, server: &Server, name: Arc<str>, env: &Env<'_>) -> InstanceView {
+    fn server_view(&self, seat: Seat<'_>, name: Arc<str>, env: &Env<'_>) -> InstanceView {
+        let server = seat.server;
         InstanceView {
             name,
             host: server.addr.shown_host(env.node),
             ip: server.addr.ip,
             port: server.addr.port,
             run_id: server.run_id.clone().unwrap_or_default(),
-            flags: self.server_flags(who, server),
+            flags: self.server_flags(seat),
             ages: Arc::clone(server.link.ages()),
             sdown_since: server.sdown,
             down_after: self.spec.down_after,
@@ -171,7 +172,7 @@ impl Monitor {
 
     fn replica_view(&self, key: &ReplicaKey, replica: &Replica, env: &Env<'_>) -> ReplicaView {
         ReplicaView {
-            instance: self.server_view(&ServerId::Replica(key.clone()), &replica.server, Arc::clone(key), env),
+            instance: self.server_view(Seat::of(key, replica), Arc::clone(key), env),
             server: ServerView::of(&replica.server),
             master_link_down: replica.link_down,
             master_link_up: replica.link_up,
@@ -210,12 +211,9 @@ impl Monitor {
     }
 
     /// Flags in stock's order (failover.md 11).
-    fn server_flags(&self, who: &ServerId, server: &Server) -> Cow<'static, str> {
-        let is_master = *who == ServerId::Master;
-        let replica = match who {
-            ServerId::Master => None,
-            ServerId::Replica(key) => self.replicas.get(key).map(|replica| (key, replica)),
-        };
+    fn server_flags(&self, seat: Seat<'_>) -> Cow<'static, str> {
+        let Seat { server, replica } = seat;
+        let is_master = replica.is_none();
         let reconf = replica.map(|(_, replica)| replica.reconf);
         let link = &server.link;
         join_flags(&[
@@ -249,12 +247,16 @@ impl ServerView {
     }
 }
 
+/// Room for some more flags, bytes.
+const TYPICAL_FLAGS: usize = 48;
+
 /// The flags that are set. Nearly always there is one.
 fn join_flags(flags: &[(&'static str, bool)]) -> Cow<'static, str> {
     let mut set = flags.iter().filter(|(_, set)| *set).map(|(flag, _)| *flag);
     let mut joined = Cow::Borrowed(set.next().unwrap_or_default());
     for flag in set {
         let text = joined.to_mut();
+        text.reserve(TYPICAL_FLAGS);
         text.push(',');
         text.push_str(flag);
     }

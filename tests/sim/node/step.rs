@@ -1,0 +1,135 @@
+//! Steps of the machines of a Sentinel: as in its tasks, one takes everything for it that is there, then acts once.
+
+use std::{iter, mem};
+
+use sentineld::sentinel::Env;
+use sentineld::sentinel::io::{AdminRequest, Input, Output};
+use sentineld::sentinel::peer::PeerOutbox;
+use sentineld::sentinel::policy::FailoverMode;
+use sentineld::sentinel::tilt::TiltRegister;
+
+use super::{Job, Node};
+use crate::canary::Canary;
+use crate::checker::Observation;
+use crate::world::Shared;
+
+impl Node {
+    /// Has the machines step until nothing is left to do.
+    pub fn work(&mut self, sh: &mut Shared) {
+        while let Some(next) = self.process.as_ref().and_then(|process| process.jobs.front()) {
+            match *next {
+                Job::Monitor(master, _) => self.step_monitor(sh, master),
+                Job::Peer(peer, _) => self.step_peer(sh, peer),
+            }
+            if sh.checkers.violation.is_some() {
+                return;
+            }
+        }
+    }
+
+    /// One step of a monitor, with all inputs for it that come next.
+    fn step_monitor(&mut self, sh: &mut Shared, master: usize) {
+        let (wall, canary, traced) = (self.wall_offset, self.canary, sh.trace.is_on());
+        let process = self.process.as_mut().expect("checked by every entry point");
+        let never = TiltRegister::default();
+        let tilt = if canary == Canary::TiltIgnored { &never } else { &process.tilt };
+        let now = process.clock.now(sh.now, process.origin, wall);
+        let env = Env { now, epoch: &process.epoch, tilt, groups: &process.groups, node: &self.settings };
+        let jobs = &mut process.jobs;
+        let inputs = iter::from_fn(|| match jobs.pop_front_if(|job| job.is_for_monitor(master)) {
+            Some(Job::Monitor(_, input)) => Some(input),
+            _ => None,
+        });
+        let Some(slot) = process.monitors[master].as_mut() else {
+            // Messages to a monitor that is gone.
+            inputs.for_each(drop);
+            return;
+        };
+        let mut forced = false;
+        let mut shown = Vec::new();
+        let inputs = inputs.filter_map(|input| canary.input(input, slot.asked_in)).inspect(|input| {
+            forced |= matches!(input, Input::Admin { request: AdminRequest::Failover(order), .. }
+                if order.mode != Some(FailoverMode::Coordinated));
+            if matches!(input, Input::Admin { request: AdminRequest::Reset, .. }) {
+                sh.see(&Observation::Reset { node: self.host, master });
+            }
+            if traced {
+                shown.push(input.clone());
+            }
+            sh.stats.inputs += 1;
+        });
+        let mut out = mem::take(&mut process.outbox);
+        slot.monitor.handle_all(inputs, &env, &mut out);
+        if canary != Canary::None {
+            let mut outputs: Vec<Output> = out.drain().collect();
+            canary.outputs(&mut outputs);
+            for output in outputs {
+                out.push(output);
+            }
+        }
+        if traced {
+            sh.trace.monitor(sh.now, self.host, master, &shown, out.as_slice());
+        }
+        for output in out.drain() {
+            self.execute(sh, master, output, forced);
+        }
+        self.process().outbox = out;
+        self.look_at_view(sh, master);
+    }
+
+    /// In some worlds, since views are costly.
+    fn look_at_view(&mut self, sh: &mut Shared, master: usize) {
+        if !sh.views_are_compared || self.canary != Canary::None {
+            return;
+        }
+        let wall = self.wall_offset;
+        let Some(process) = &self.process else { return };
+        let env = process.env(sh, wall, &self.settings);
+        let Some(slot) = &process.monitors[master] else { return };
+        let is = slot.monitor.view(&env);
+        sh.see(&Observation::Stepped { node: self.host, master, shown: &slot.view, is: &is });
+    }
+
+    /// One step of a peer, with all inputs for it that come next.
+    fn step_peer(&mut self, sh: &mut Shared, peer: usize) {
+        let (wall, traced) = (self.wall_offset, sh.trace.is_on());
+        let process = self.process.as_mut().expect("checked by every entry point");
+        let now = process.clock.now(sh.now, process.origin, wall);
+        let (groups, node) = (&process.groups, &self.settings);
+        let env = Env { now, epoch: &process.epoch, tilt: &process.tilt, groups, node };
+        let jobs = &mut process.jobs;
+        let inputs = iter::from_fn(|| match jobs.pop_front_if(|job| job.is_for_peer(peer)) {
+            Some(Job::Peer(_, input)) => Some(input),
+            _ => None,
+        });
+        let Some(machine) = &mut process.peers[peer].peer else {
+            inputs.for_each(drop);
+            return;
+        };
+        let mut shown = Vec::new();
+        let inputs = inputs.inspect(|input| {
+            if traced {
+                shown.push(input.clone());
+            }
+            sh.stats.inputs += 1;
+        });
+        let mut out = PeerOutbox::default();
+        machine.handle_all(inputs, &env, &mut out);
+        if traced {
+            sh.trace.peer(sh.now, self.host, process.peers[peer].host, &shown, out.as_slice());
+        }
+        for output in out.drain() {
+            self.execute_peer(sh, peer, output);
+        }
+    }
+}
+
+impl Job {
+    fn is_for_monitor(&self, number: usize) -> bool {
+        matches!(self, Job::Monitor(master, _) if *master == number)
+    }
+
+    fn is_for_peer(&self, number: usize) -> bool {
+        matches!(self, Job::Peer(peer, _) if *peer == number)
+    }
+}
