@@ -43,7 +43,7 @@ impl Node {
         process.last_token += 1;
         let from = ReplyToken(process.last_token);
         process.tokens.insert(from, Waiting::Operator);
-        process.jobs.push_back(Job::Monitor(master, Input::Admin { from, request }));
+        process.mail.push(Job::Monitor(master, Input::Admin { from, request }));
     }
 
     /// REMOVE: whatever the monitor had is gone with it, its connections included. Who waits for an answer of it is

@@ -33,7 +33,7 @@ impl Node {
                 let told = process.saves[master].told(rev);
                 process.store.enqueue(master, told, *record);
                 if self.canary == Canary::GrantBeforeDurable {
-                    self.process().jobs.push_back(Job::Monitor(master, Input::Durable(rev)));
+                    self.process().mail.push(Job::Monitor(master, Input::Durable(rev)));
                 }
                 self.commit(sh);
             }
@@ -123,7 +123,7 @@ impl Node {
         let process = self.process();
         let name = process.names[master].clone();
         if let Some(peer) = process.peer(peer) {
-            process.jobs.push_back(Job::Peer(peer, PeerInput::Send { master: name, tag, command }));
+            process.mail.push(Job::Peer(peer, PeerInput::Send { master: name, tag, command }));
         }
     }
 
@@ -149,7 +149,7 @@ impl Node {
                 }
                 Routed::ToPeer { peer, input } => {
                     let peer = process.peer(&peer);
-                    process.jobs.extend(peer.map(|peer| Job::Peer(peer, input)));
+                    process.mail.extend(peer.map(|peer| Job::Peer(peer, input)));
                 }
                 Routed::DropPeer { peer } => {
                     let Some(peer) = process.peer(&peer) else { continue };
@@ -164,7 +164,7 @@ impl Node {
                 }
                 Routed::ToMonitor { master, notice } => {
                     let number = process.number_of(&master);
-                    process.jobs.extend(number.map(|number| Job::Monitor(number, Input::Notice(notice))));
+                    process.mail.extend(number.map(|number| Job::Monitor(number, Input::Notice(notice))));
                 }
             }
         }
@@ -192,7 +192,7 @@ impl Node {
                 self.hand_to_monitor(&master, Input::PeerReply { peer: id, tag, value });
             }
             PeerOutput::Resolve(addr) => {
-                self.process().jobs.push_back(Job::Peer(peer, PeerInput::Moved(addr)));
+                self.process().mail.push(Job::Peer(peer, PeerInput::Moved(addr)));
             }
             PeerOutput::WakeAt(at) => self.wake_at(sh, Who::Peer(peer), at),
             PeerOutput::Emit(_) => {}
@@ -202,7 +202,7 @@ impl Node {
     pub(super) fn hand_to_monitor(&mut self, master: &MasterName, input: Input) {
         let process = self.process();
         let number = process.number_of(master);
-        process.jobs.extend(number.map(|number| Job::Monitor(number, input)));
+        process.mail.extend(number.map(|number| Job::Monitor(number, input)));
     }
 
     pub(super) fn open(&mut self, sh: &mut Shared, who: Who, link: LinkId, addr: &Addr, channel: Channel) {

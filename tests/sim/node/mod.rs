@@ -4,12 +4,13 @@
 mod admin;
 pub mod clock;
 mod execute;
+mod mail;
 mod save;
 mod serve;
 mod step;
 mod timer;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -32,6 +33,7 @@ use sentineld::sentinel::{Env, NodeSettings};
 
 use self::admin::Saves;
 use self::clock::Drifting;
+use self::mail::{Job, Mail};
 use self::timer::Timer;
 use crate::canary::Canary;
 use crate::checker::Observation;
@@ -141,7 +143,7 @@ struct Process {
     store: Store,
     tokens: BTreeMap<ReplyToken, Waiting>,
     last_token: u64,
-    jobs: VecDeque<Job>,
+    mail: Mail,
     /// Empty: to be filled by the next step.
     outbox: Outbox,
 }
@@ -169,12 +171,6 @@ struct PeerSlot {
 enum Waiting {
     Voter { conn: ConnId, slot: u64, master: usize, candidate: RunId },
     Operator,
-}
-
-#[derive(Debug)]
-enum Job {
-    Monitor(usize, Input),
-    Peer(usize, PeerInput),
 }
 
 /// Where the address is, if it is one of ours.
@@ -302,7 +298,7 @@ impl Node {
             store: Store::new(conf),
             tokens: BTreeMap::new(),
             last_token: 0,
-            jobs: VecDeque::new(),
+            mail: Mail::default(),
             outbox: Outbox::default(),
         };
         let records = image.records.values();
@@ -327,7 +323,7 @@ impl Node {
         sh.see(&Observation::Published { node: self.host, master, view: &view, epoch: process.epoch.current() });
         process.monitors[master] =
             Some(MonitorSlot { monitor, view, timer: Timer::default(), said: None, asked_in: Epoch(0) });
-        process.jobs.push_back(Job::Monitor(master, Input::Tick));
+        process.mail.push(Job::Monitor(master, Input::Tick));
     }
 
     /// The process dies. With `silent` its machine lost power, and nobody is told.
@@ -416,7 +412,7 @@ impl Node {
             Happening::Remove(master) => self.remove(sh, master),
             Happening::Monitor(new) => self.monitor(sh, *new),
             Happening::Resolved { master, host, ip } => {
-                self.process().jobs.push_back(Job::Monitor(master, Input::Resolved { host, ip }));
+                self.process().mail.push(Job::Monitor(master, Input::Resolved { host, ip }));
             }
         }
     }
@@ -465,7 +461,7 @@ impl Node {
                 },
             ),
         };
-        self.process().jobs.push_back(job);
+        self.process().mail.push(job);
     }
 }
 

@@ -26,7 +26,7 @@ impl Node {
             let told = saved || canary == Canary::SaveFailureIgnored;
             let process = self.process();
             let meant = process.saves[master].meant(rev);
-            process.jobs.extend(meant.map(|rev| Job::Monitor(master, durable(told, rev))));
+            process.mail.extend(meant.map(|rev| Job::Monitor(master, durable(told, rev))));
         }
         if !saved {
             let retry = sh.now + sh.rng.disk.random_range(100_000..1_000_000);

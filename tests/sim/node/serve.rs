@@ -40,7 +40,7 @@ impl Node {
         if let Some(hello) = Hello::parse(payload.as_bytes()) {
             let process = self.process();
             let master = process.number_of(&hello.master);
-            process.jobs.extend(master.map(|master| Job::Monitor(master, Input::Hello(Box::new(hello)))));
+            process.mail.extend(master.map(|master| Job::Monitor(master, Input::Hello(Box::new(hello)))));
         }
     }
 
@@ -80,7 +80,7 @@ impl Node {
         process.last_token += 1;
         let from = ReplyToken(process.last_token);
         process.tokens.insert(from, Waiting::Voter { conn, slot, master, candidate: candidate.clone() });
-        process.jobs.push_back(Job::Monitor(master, Input::VoteRequest { from, addr, epoch, candidate }));
+        process.mail.push(Job::Monitor(master, Input::VoteRequest { from, addr, epoch, candidate }));
         None
     }
 

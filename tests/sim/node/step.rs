@@ -1,6 +1,6 @@
 //! Steps of the machines of a Sentinel: as in its tasks, one takes everything for it that is there, then acts once.
 
-use std::{iter, mem};
+use std::mem;
 
 use sentineld::sentinel::Env;
 use sentineld::sentinel::io::{AdminRequest, Input, Output};
@@ -8,18 +8,19 @@ use sentineld::sentinel::peer::PeerOutbox;
 use sentineld::sentinel::policy::FailoverMode;
 use sentineld::sentinel::tilt::TiltRegister;
 
-use super::{Job, Node};
+use super::Node;
 use crate::canary::Canary;
 use crate::checker::Observation;
+use crate::net::Who;
 use crate::world::Shared;
 
 impl Node {
     /// Has the machines step until nothing is left to do.
     pub fn work(&mut self, sh: &mut Shared) {
-        while let Some(next) = self.process.as_ref().and_then(|process| process.jobs.front()) {
-            match *next {
-                Job::Monitor(master, _) => self.step_monitor(sh, master),
-                Job::Peer(peer, _) => self.step_peer(sh, peer),
+        while let Some(next) = self.process.as_mut().and_then(|process| process.mail.next()) {
+            match next {
+                Who::Monitor(master) => self.step_monitor(sh, master),
+                Who::Peer(peer) => self.step_peer(sh, peer),
             }
             if sh.checkers.violation.is_some() {
                 return;
@@ -27,7 +28,7 @@ impl Node {
         }
     }
 
-    /// One step of a monitor, with all inputs for it that come next.
+    /// One step of a monitor, with all that is there for it.
     fn step_monitor(&mut self, sh: &mut Shared, master: usize) {
         let (wall, canary, traced) = (self.wall_offset, self.canary, sh.trace.is_on());
         let process = self.process.as_mut().expect("checked by every entry point");
@@ -35,16 +36,9 @@ impl Node {
         let tilt = if canary == Canary::TiltIgnored { &never } else { &process.tilt };
         let now = process.clock.now(sh.now, process.origin, wall);
         let env = Env { now, epoch: &process.epoch, tilt, groups: &process.groups, node: &self.settings };
-        let jobs = &mut process.jobs;
-        let inputs = iter::from_fn(|| match jobs.pop_front_if(|job| job.is_for_monitor(master)) {
-            Some(Job::Monitor(_, input)) => Some(input),
-            _ => None,
-        });
-        let Some(slot) = process.monitors[master].as_mut() else {
-            // Messages to a monitor that is gone.
-            inputs.for_each(drop);
-            return;
-        };
+        let inputs = process.mail.of_monitor(master);
+        // If it is gone, its messages are, too.
+        let Some(slot) = process.monitors[master].as_mut() else { return };
         let mut forced = false;
         let mut shown = Vec::new();
         let inputs = inputs.filter_map(|input| canary.input(input, slot.asked_in)).inspect(|input| {
@@ -90,22 +84,15 @@ impl Node {
         sh.see(&Observation::Stepped { node: self.host, master, shown: &slot.view, is: &is });
     }
 
-    /// One step of a peer, with all inputs for it that come next.
+    /// One step of a peer, with all that is there for it.
     fn step_peer(&mut self, sh: &mut Shared, peer: usize) {
         let (wall, traced) = (self.wall_offset, sh.trace.is_on());
         let process = self.process.as_mut().expect("checked by every entry point");
         let now = process.clock.now(sh.now, process.origin, wall);
         let (groups, node) = (&process.groups, &self.settings);
         let env = Env { now, epoch: &process.epoch, tilt: &process.tilt, groups, node };
-        let jobs = &mut process.jobs;
-        let inputs = iter::from_fn(|| match jobs.pop_front_if(|job| job.is_for_peer(peer)) {
-            Some(Job::Peer(_, input)) => Some(input),
-            _ => None,
-        });
-        let Some(machine) = &mut process.peers[peer].peer else {
-            inputs.for_each(drop);
-            return;
-        };
+        let inputs = process.mail.of_peer(peer);
+        let Some(machine) = &mut process.peers[peer].peer else { return };
         let mut shown = Vec::new();
         let inputs = inputs.inspect(|input| {
             if traced {
@@ -121,15 +108,5 @@ impl Node {
         for output in out.drain() {
             self.execute_peer(sh, peer, output);
         }
-    }
-}
-
-impl Job {
-    fn is_for_monitor(&self, number: usize) -> bool {
-        matches!(self, Job::Monitor(master, _) if *master == number)
-    }
-
-    fn is_for_peer(&self, number: usize) -> bool {
-        matches!(self, Job::Peer(peer, _) if *peer == number)
     }
 }

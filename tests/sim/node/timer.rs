@@ -28,7 +28,7 @@ impl Node {
         match timer.wanted {
             Some(wanted) if wanted <= sh.now => {
                 timer.wanted = None;
-                process.jobs.push_back(match who {
+                process.mail.push(match who {
                     Who::Monitor(master) => Job::Monitor(master, Input::Tick),
                     Who::Peer(peer) => Job::Peer(peer, PeerInput::Tick),
                 });
