@@ -259,7 +259,7 @@ fn every_rule_finds_its_violation() {
         (layers, "src/telemetry/a.rs", "use crate::server::conn;", "crate::server::conn"),
         (foreign_crates, "src/sentinel/a.rs", "use tokio::sync::mpsc;", "must not use tokio"),
         (foreign_crates, "src/conf/load.rs", "use serde::Deserialize;", "must not use serde"),
-        (foreign_crates, "src/driver/pipe.rs", "redis_protocol::decode()", "must not use redis_protocol"),
+        (foreign_crates, "src/driver/links.rs", "redis_protocol::decode()", "must not use redis_protocol"),
         (length, "src/conf/a.rs", &long, "601 lines"),
         (length, "src/main.rs", &long_main, "101 lines"),
         (head, "src/conf/a.rs", "use std::fmt;\n//! late", "no //! head"),
