@@ -166,8 +166,10 @@ impl Canary {
             }
             Canary::StockUnsaved => often(&[(Fault::Disk, 2), (Fault::NodeCrash, 4), (Fault::ServerKill, 5)]),
             Canary::StockLeaderHangs => {
-                often(&[(Fault::ServerKill, 2)]);
-                swarm.failover_timeout_ms = 2_000;
+                // The leader hangs over a replica that it has told to follow, of which there have to be some.
+                often(&[(Fault::ServerKill, 3)]);
+                swarm.groups = vec![3];
+                swarm.failover_timeout_ms = 4_000;
             }
             Canary::StockWalkBlocks => {
                 often(&[(Fault::ServerKill, 5), (Fault::Partition, 3)]);
