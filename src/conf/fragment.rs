@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn an_address_has_one_line() {
         let mut node = NodeSettings::new(RunId::from("me"));
-        let named = Addr { ip: "10.0.0.2".parse().ok(), ..Addr::new("replica.example", 6379) };
+        let named = Addr::new("replica.example", 6379).meaning("10.0.0.2".parse().ok());
         let record = MasterRecord {
             spec: MasterSpec::new(MasterName::from("m"), 2, &Periods::default()),
             addr: Addr::new("10.0.0.1", 6379),

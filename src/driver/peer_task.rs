@@ -132,7 +132,7 @@ impl PeerTask {
         let process = Rc::clone(&self.process);
         self.lookups.spawn_local(async move {
             let ip = process.resolver.lookup(&addr.host).await;
-            PeerInput::Moved(Addr { ip, ..addr })
+            PeerInput::Moved(addr.meaning(ip))
         });
     }
 }

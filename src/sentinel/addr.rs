@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::NodeSettings;
 
 /// Where an instance is: the host as it was given, what it resolved to, and the port. Port 0 is never connected to.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Addr {
     /// As configured or heard: a literal address or a host name.
     pub host: Arc<str>,
@@ -15,17 +15,26 @@ pub struct Addr {
     pub ip: Option<IpAddr>,
     /// TCP port.
     pub port: u16,
+    /// Follows from `host`, and is asked for all the time.
+    is_named: bool,
 }
 
 impl Addr {
     /// From literal address text or a host name (whose `ip` is then unknown).
     pub fn new(host: &str, port: u16) -> Addr {
-        Addr { host: Arc::from(host), ip: host.parse().ok(), port }
+        let ip = host.parse().ok();
+        Addr { host: Arc::from(host), ip, port, is_named: ip.is_none() }
+    }
+
+    /// The same host, once it is known what it means, or is not known any more.
+    #[must_use]
+    pub fn meaning(self, ip: Option<IpAddr>) -> Addr {
+        Addr { ip, ..self }
     }
 
     /// Whether `host` is a name that has to be resolved.
     pub fn is_named(&self) -> bool {
-        self.host.parse::<IpAddr>().is_err()
+        self.is_named
     }
 
     /// Whether both mean the same instance: equal port, and equal ip or equal host ignoring case (failover.md 7).
@@ -38,19 +47,22 @@ impl Addr {
     /// resolved is shown as given (stock shows nothing, which breaks its own file).
     pub fn shown_host(&self, node: &NodeSettings) -> Arc<str> {
         match self.ip {
-            Some(ip) if !node.announce_hostnames && !self.is_written(ip) => Arc::from(ip.to_string()),
+            // The text of an IPv4 address is the only one that it has.
+            Some(ip) if !node.announce_hostnames && (self.is_named || !ip.is_ipv4()) => Arc::from(ip.to_string()),
             _ => Arc::clone(&self.host),
         }
-    }
-
-    /// Whether `host` is the text of this ip. An IPv4 address has one only.
-    fn is_written(&self, ip: IpAddr) -> bool {
-        ip.is_ipv4() && self.host.starts_with(|first: char| first.is_ascii_digit()) && self.host.parse() == Ok(ip)
     }
 
     /// `host:port`, IPv6 in brackets: the name and key of a replica (failover.md 6).
     pub fn key(&self, node: &NodeSettings) -> String {
         join_host_port(&self.shown_host(node), self.port)
+    }
+}
+
+impl fmt::Debug for Addr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Addr { host, ip, port, is_named: _ } = self;
+        f.debug_struct("Addr").field("host", host).field("ip", ip).field("port", port).finish()
     }
 }
 
@@ -73,7 +85,7 @@ mod tests {
     /// failover.md 7
     #[test]
     fn equal_are_port_and_either_ip_or_name() {
-        let named = |host: &str, ip: &str, port| Addr { ip: ip.parse().ok(), ..Addr::new(host, port) };
+        let named = |host: &str, ip: &str, port| Addr::new(host, port).meaning(ip.parse().ok());
         assert!(Addr::new("10.0.0.1", 1).same_as(&named("db.example", "10.0.0.1", 1)));
         assert!(named("db.example", "10.0.0.1", 1).same_as(&named("DB.example", "10.0.0.2", 1)));
         assert!(named("db.example", "", 1).same_as(&named("DB.example", "", 1)));
@@ -86,7 +98,7 @@ mod tests {
     #[test]
     fn keys_are_what_others_are_shown() {
         let mut node = NodeSettings::new(RunId::from("me"));
-        let named = Addr { ip: "10.0.0.1".parse().ok(), ..Addr::new("db.example", 6380) };
+        let named = Addr::new("db.example", 6380).meaning("10.0.0.1".parse().ok());
         assert_eq!(named.key(&node), "10.0.0.1:6380");
         assert_eq!(Addr::new("::1", 6380).key(&node), "[::1]:6380");
         node.announce_hostnames = true;

@@ -279,7 +279,7 @@ async fn resolve(host: &str, port: u16) -> Option<Addr> {
     }
     let found = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((host, port))).await.ok()?.ok()?;
     let ip = found.map(|addr| addr.ip()).next()?;
-    Some(Addr { ip: Some(ip), ..addr })
+    Some(addr.meaning(Some(ip)))
 }
 
 /// `SENTINEL FAILOVER name [COORDINATED] [TO host port] [TIMEOUT ms]`, options in any order, each once.

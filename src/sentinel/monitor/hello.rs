@@ -56,14 +56,27 @@ impl Hello {
 impl fmt::Display for Hello {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Hello { addr, id, current_epoch, master, master_addr, config_epoch } = self;
-        let (master_host, master_port) = (&master_addr.host, master_addr.port);
-        write!(f, "{},{},{id},{current_epoch},", addr.host, addr.port)?;
-        write!(f, "{master},{master_host},{master_port},{config_epoch}")
+        let (addr, master_addr) = ((&*addr.host, addr.port), (&*master_addr.host, master_addr.port));
+        f.write_str(&print(addr, (id, *current_epoch), master, master_addr, *config_epoch))
     }
 }
 
-/// Room for a hello, bytes.
-const TYPICAL_HELLO: usize = 160;
+/// The payload: the sender's address, its id and current epoch, and of which master it says what.
+fn print(
+    (host, port): (&str, u16),
+    (id, current_epoch): (&RunId, Epoch),
+    master: &MasterName,
+    (master_host, master_port): (&str, u16),
+    config_epoch: Epoch,
+) -> String {
+    let mut payload = String::with_capacity(TYPICAL_LENGTH);
+    // Writing into a string cannot fail.
+    let _ = write!(payload, "{host},{port},{id},{current_epoch},{master},{master_host},{master_port},{config_epoch}");
+    payload
+}
+
+/// Of a payload, bytes, and more than that.
+const TYPICAL_LENGTH: usize = 160;
 /// A hello that was refused is sent again after this long, ms.
 const RETRY_PERIOD: u64 = 1_000;
 
@@ -230,18 +243,13 @@ impl Monitor {
         }
         let host = env.node.announce_ip.clone().or_else(|| local.map(|ip| ip.to_string()))?;
         let master = self.current_addr();
-        let hello = Hello {
-            addr: Addr { host: host.into(), ip: local, port: env.node.announced_port() },
-            id: env.node.myid.clone(),
-            current_epoch: env.epoch.current(),
-            master: self.spec.name.clone(),
-            master_addr: Addr { host: master.shown_host(env.node), ..master.clone() },
-            config_epoch: self.config_epoch,
-        };
-        let mut payload = String::with_capacity(TYPICAL_HELLO);
-        // Writing into a string cannot fail.
-        let _ = write!(payload, "{hello}");
-        Some(payload)
+        Some(print(
+            (&host, env.node.announced_port()),
+            (&env.node.myid, env.epoch.current()),
+            &self.spec.name,
+            (&master.shown_host(env.node), master.port),
+            self.config_epoch,
+        ))
     }
 
     /// Writes a refusal to the log, but the same one only once in a row: it comes again every two seconds.

@@ -396,7 +396,9 @@ impl Monitor {
     }
 
     fn reported_addr(&self, host: &str, port: u16) -> Addr {
-        Addr { ip: self.names.ip(host).or(host.parse().ok()), ..Addr::new(host, port) }
+        let addr = Addr::new(host, port);
+        let ip = self.names.ip(host).or(addr.ip);
+        addr.meaning(ip)
     }
 
     /// The replica that our master says it follows, if that one says it is a master: it was promoted by somebody who has

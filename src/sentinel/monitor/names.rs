@@ -81,7 +81,7 @@ impl Monitor {
         if ip.is_none() {
             out.push(Output::Resolve(host.clone()));
         }
-        ip.map(|ip| Addr { ip: Some(ip), ..addr })
+        ip.map(|ip| addr.meaning(Some(ip)))
     }
 
     /// A name was looked up. The last good answer is kept when there is none now.

@@ -199,7 +199,7 @@ impl Monitor {
                 ip: sentinel.addr.ip,
                 port: sentinel.addr.port,
                 run_id: Arc::clone(&id.0),
-                flags: join_flags(&flags),
+                flags: join_flags(flags),
                 ages: Arc::clone(&sentinel.ages),
                 sdown_since: sentinel.sdown,
                 down_after: self.spec.down_after,
@@ -216,7 +216,7 @@ impl Monitor {
         let is_master = replica.is_none();
         let reconf = replica.map(|(_, replica)| replica.reconf);
         let link = &server.link;
-        join_flags(&[
+        join_flags([
             ("s_down", server.sdown.is_some()),
             ("o_down", is_master && self.odown.is_some()),
             ("master", is_master),
@@ -251,8 +251,8 @@ impl ServerView {
 const TYPICAL_FLAGS: usize = 48;
 
 /// The flags that are set. Nearly always there is one.
-fn join_flags(flags: &[(&'static str, bool)]) -> Cow<'static, str> {
-    let mut set = flags.iter().filter(|(_, set)| *set).map(|(flag, _)| *flag);
+fn join_flags<const N: usize>(flags: [(&'static str, bool); N]) -> Cow<'static, str> {
+    let mut set = flags.into_iter().filter(|(_, set)| *set).map(|(flag, _)| flag);
     let mut joined = Cow::Borrowed(set.next().unwrap_or_default());
     for flag in set {
         let text = joined.to_mut();

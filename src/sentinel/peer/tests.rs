@@ -321,7 +321,7 @@ fn a_silent_peer_s_connection_is_replaced() {
 #[test]
 fn a_name_is_looked_up_for_each_connection() {
     let name = Addr::new("peer.example", 26380);
-    let known = |ip: &str| Addr { ip: ip.parse().ok(), ..name.clone() };
+    let known = |ip: &str| name.clone().meaning(ip.parse().ok());
     let mut bench = Bench::at(name.clone());
     bench.watch("first", 4_000);
     assert_eq!(bench.wire(), ["resolve peer.example"]);
@@ -345,7 +345,7 @@ fn a_name_is_looked_up_for_each_connection() {
 #[test]
 fn the_last_good_address_is_kept() {
     let name = Addr::new("peer.example", 26380);
-    let mut bench = Bench::at(Addr { ip: "127.0.0.1".parse().ok(), ..name.clone() });
+    let mut bench = Bench::at(name.clone().meaning("127.0.0.1".parse().ok()));
     bench.watch("first", 4_000);
     bench.run(2_000);
     bench.wire();

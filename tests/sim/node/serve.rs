@@ -25,7 +25,7 @@ impl Node {
                 Some(Reply::Integer(1))
             }
             Command::IsMasterDown { host, port, epoch, candidate } => {
-                let addr = Addr { ip: sh.meaning(&host), ..Addr::new(&host, port) };
+                let addr = Addr::new(&host, port).meaning(sh.meaning(&host));
                 self.is_master_down(conn, slot, addr, epoch, candidate)
             }
             Command::Ping => Some(Reply::Status(b"PONG".as_slice().into())),
@@ -58,7 +58,7 @@ impl Node {
             process.monitors.iter().position(|slot| {
                 let Some(slot) = slot else { return false };
                 let InstanceView { host, ip, port, .. } = &slot.view.instance;
-                is_it(&Addr { ip: *ip, ..Addr::new(host, *port) })
+                is_it(&Addr::new(host, *port).meaning(*ip))
             })
         };
         let spelt = position(&|own| own.port == addr.port && own.host.eq_ignore_ascii_case(&addr.host));
