@@ -138,18 +138,28 @@ pub fn quoted(token: &[u8]) -> Vec<u8> {
     text
 }
 
-/// A token as it stands, or quoted where it would be read back as something else: when it is empty or has blanks,
-/// quotes, backslashes or control bytes in it. Deviates: stock never quotes these and cannot read its own file then.
-pub fn bare(token: &[u8]) -> Vec<u8> {
-    let unsafe_byte = |byte: &u8| byte.is_ascii_control() || matches!(byte, b' ' | b'"' | b'\'' | b'\\');
-    if token.is_empty() || token.iter().any(unsafe_byte) { quoted(token) } else { token.to_vec() }
+/// Tokens joined into a line: each as it stands, or quoted where it would be read back as something else, which is when it
+/// is empty or has blanks, quotes, backslashes or control bytes in it. Deviates: stock never quotes these and cannot read
+/// its own file then.
+pub fn join<T: AsRef<[u8]>>(tokens: impl IntoIterator<Item = T>) -> Vec<u8> {
+    let is_unsafe = |byte: &u8| byte.is_ascii_control() || matches!(byte, b' ' | b'"' | b'\'' | b'\\');
+    let mut line = Vec::with_capacity(TYPICAL_LINE);
+    for (index, token) in tokens.into_iter().enumerate() {
+        let token = token.as_ref();
+        if index > 0 {
+            line.push(b' ');
+        }
+        if token.is_empty() || token.iter().any(is_unsafe) {
+            line.extend(quoted(token));
+        } else {
+            line.extend_from_slice(token);
+        }
+    }
+    line
 }
 
-/// Tokens joined into a line, each [`bare`].
-pub fn join<T: AsRef<[u8]>>(tokens: impl IntoIterator<Item = T>) -> Vec<u8> {
-    let tokens: Vec<Vec<u8>> = tokens.into_iter().map(|token| bare(token.as_ref())).collect();
-    tokens.join(&b' ')
-}
+/// Room for a line, bytes.
+const TYPICAL_LINE: usize = 96;
 
 #[cfg(test)]
 mod tests {
@@ -188,10 +198,10 @@ mod tests {
             join(["sentinel", "monitor", "my-master", "::1", "6379", "2"]),
             b"sentinel monitor my-master ::1 6379 2"
         );
-        assert_eq!(bare(b"a b"), br#""a b""#);
-        assert_eq!(bare(b"a\\b"), br#""a\\b""#);
-        assert_eq!(bare(b""), br#""""#);
-        assert_eq!(bare("pässwörd".as_bytes()), "pässwörd".as_bytes());
+        assert_eq!(join([b"a b"]), br#""a b""#);
+        assert_eq!(join([b"a\\b"]), br#""a\\b""#);
+        assert_eq!(join([b""]), br#""""#);
+        assert_eq!(join(["pässwörd"]), "pässwörd".as_bytes());
         assert_eq!(quoted(b"a\"\\\n\x01\xff"), br#""a\"\\\n\x01\xff""#);
     }
 

@@ -10,7 +10,7 @@ use super::id::{Epoch, RunId, Secret};
 pub type RenameMap = BTreeMap<String, String>;
 
 /// A command to a server or a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
     /// `AUTH [user] password`
     Auth {
@@ -81,7 +81,7 @@ pub enum Command {
 }
 
 /// Class of connections that `CLIENT KILL TYPE` closes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClientType {
     /// Everything that is not a replica or a subscriber.
     Normal,

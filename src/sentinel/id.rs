@@ -83,7 +83,7 @@ pub struct LinkId(pub u64);
 pub struct ReplyToken(pub u64);
 
 /// A password. Its `Debug` form hides it, so that it cannot reach a log by accident.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(pub Arc<[u8]>);
 
 impl From<&[u8]> for Secret {

@@ -33,7 +33,7 @@ pub enum Channel {
 }
 
 /// What a reply belongs to. The driver hands it back unread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tag {
     /// Nobody looks at the reply; it only counts as an answered command.
     Ignored,
@@ -52,7 +52,7 @@ pub enum Tag {
 }
 
 /// The commands of a coordinated failover whose replies matter (see [`super::monitor::coordinated`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HandoverStep {
     /// A command of a transaction that is never carried out: would it be taken?
     Probe,
@@ -67,7 +67,7 @@ pub enum HandoverStep {
 }
 
 /// A reply of a server or a peer, RESP2.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Reply {
     /// `+text`
     Status(Box<[u8]>),

@@ -138,7 +138,7 @@ impl PeerOutbox {
 }
 
 /// What is known of a link: whether it is there, and its ages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LinkHealth {
     /// Changes when the connection is replaced; replies to what was sent before will not come.
     pub generation: u64,

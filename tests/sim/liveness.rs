@@ -90,14 +90,22 @@ impl World {
             return Ok(());
         }
         for _ in 0..TRIES {
-            self.run_for(5_000 * MS)?;
-            for (node, group) in self.seats() {
-                for addr in self.wronged(node, group) {
-                    self.administer(node, group, AdminRequest::Adopt(addr));
-                }
+            let is_well = |world: &World| world.disagreement().is_none() && world.all_wronged().is_empty();
+            if self.run_while(5_000 * MS, |world| !is_well(world))? {
+                break;
+            }
+            for (node, group, addr) in self.all_wronged() {
+                self.administer(node, group, AdminRequest::Adopt(addr));
             }
         }
         Ok(())
+    }
+
+    fn all_wronged(&self) -> Vec<(usize, usize, Addr)> {
+        let seats = self.seats().into_iter();
+        seats
+            .flat_map(|(node, group)| self.wronged(node, group).into_iter().map(move |addr| (node, group, addr)))
+            .collect()
     }
 
     /// Members of a group that one of its Sentinels takes for somebody else's: what its flags say, and masters of newer
@@ -129,7 +137,9 @@ impl World {
             return Ok(());
         }
         for _ in 0..TRIES {
-            self.run_for(10_000 * MS)?;
+            if self.run_while(10_000 * MS, |world| world.disagreement().is_some())? {
+                break;
+            }
             let Some(group) = (0..self.swarm.groups.len()).find(|group| self.epochs_collide(*group)) else { break };
             self.administer(0, group, AdminRequest::Failover(FailoverOrder::default()));
         }

@@ -1,8 +1,10 @@
 //! What a run leaves to look at: a hash over every transition, or one printed line for each.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::mem;
 
-use sentineld::sentinel::io::{Input, Output, Reply};
+use sentineld::sentinel::io::{Input, Output};
 use sentineld::sentinel::peer::{PeerInput, PeerOutput};
 
 /// What to keep of each transition.
@@ -23,7 +25,7 @@ pub enum Keep {
 pub struct Trace {
     /// What is kept.
     pub keep: Keep,
-    hash: Fnv,
+    hasher: DefaultHasher,
     lines: Vec<String>,
     names: Vec<(String, String)>,
 }
@@ -31,7 +33,7 @@ pub struct Trace {
 impl Trace {
     /// An empty trace.
     pub fn new(keep: Keep) -> Trace {
-        Trace { keep, hash: Fnv(0xcbf2_9ce4_8422_2325), lines: Vec::new(), names: Vec::new() }
+        Trace { keep, hasher: DefaultHasher::new(), lines: Vec::new(), names: Vec::new() }
     }
 
     /// Replaces `id` by `name` in every line.
@@ -39,9 +41,9 @@ impl Trace {
         self.names.push((id.to_owned(), name.to_owned()));
     }
 
-    /// The hash so far.
+    /// The hash so far, to compare within one process.
     pub fn hash(&self) -> u64 {
-        self.hash.0
+        self.hasher.finish()
     }
 
     /// The last `count` lines.
@@ -76,13 +78,12 @@ impl Trace {
         match self.keep {
             Keep::Nothing => {}
             Keep::Hash => {
-                // Writing into the hash cannot fail.
-                let _ = write!(self.hash, "{at} {node} {kind}{who} ");
+                (at, node, kind, who).hash(&mut self.hasher);
                 for input in inputs {
-                    input.hash_into(&mut self.hash);
+                    input.hash_into(&mut self.hasher);
                 }
                 for output in outputs {
-                    output.hash_into(&mut self.hash);
+                    output.hash_into(&mut self.hasher);
                 }
             }
             Keep::Lines | Keep::AllLines => {
@@ -161,69 +162,62 @@ fn shorten(text: &str) -> String {
     format!("{}...", &text[..end])
 }
 
-/// What goes into the hash: everything, but INFO texts as they are and of views only what others act on. Their `Debug`
-/// forms take longer than the run.
+/// What goes into the hash: everything, but of views and of shared ages only what others act on. What passes all the time
+/// goes in as it is; the rest as its `Debug` form, which takes longer than the step.
 trait Hashed: fmt::Debug {
-    fn hash_into(&self, hash: &mut Fnv) {
-        let _ = write!(hash, "{self:?}");
-    }
+    fn hash_into(&self, hasher: &mut DefaultHasher);
 }
 
 impl Hashed for Input {
-    fn hash_into(&self, hash: &mut Fnv) {
+    fn hash_into(&self, hasher: &mut DefaultHasher) {
+        mem::discriminant(self).hash(hasher);
         match self {
-            Input::Reply { link, tag, value: Reply::Bulk(text) } => {
-                let _ = write!(hash, "Reply {link:?} {tag:?}");
-                hash.write_bytes(text);
-            }
-            Input::PubSub { link, payload: Some(payload) } => {
-                let _ = write!(hash, "PubSub {link:?}");
-                hash.write_bytes(payload);
-            }
-            input => {
-                let _ = write!(hash, "{input:?}");
-            }
+            Input::Reply { link, tag, value } => (link, tag, value).hash(hasher),
+            Input::PubSub { link, payload } => (link, payload).hash(hasher),
+            Input::PeerHealth { peer, health, .. } => (peer, health).hash(hasher),
+            Input::PeerReply { peer, tag, value } => (peer, tag, value).hash(hasher),
+            input => format!("{input:?}").hash(hasher),
         }
     }
 }
 
 impl Hashed for Output {
-    fn hash_into(&self, hash: &mut Fnv) {
-        let _ = match self {
-            Output::Publish(view) => write!(
-                hash,
-                "Publish {} {} {:?} {} {} {} {}",
-                view.current_host,
-                view.instance.flags,
-                view.failover_state,
-                view.config_epoch,
-                view.leader_epoch,
-                view.replicas.len(),
-                view.sentinels.len()
-            ),
-            output => write!(hash, "{output:?}"),
-        };
-    }
-}
-
-impl Hashed for PeerInput {}
-
-impl Hashed for PeerOutput {}
-
-#[derive(Debug)]
-struct Fnv(u64);
-
-impl Fnv {
-    fn write_bytes(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    fn hash_into(&self, hasher: &mut DefaultHasher) {
+        mem::discriminant(self).hash(hasher);
+        match self {
+            Output::Send { link, tag, command } => (link, tag, command).hash(hasher),
+            Output::SendPeer { peer, tag, command } => (peer, tag, command).hash(hasher),
+            Output::WakeAt(at) => at.hash(hasher),
+            Output::Publish(view) => {
+                let counts = (view.replicas.len(), view.sentinels.len());
+                (&view.current_host, &view.instance.flags, view.failover_state, counts).hash(hasher);
+                (view.config_epoch, view.leader_epoch).hash(hasher);
+            }
+            output => format!("{output:?}").hash(hasher),
         }
     }
 }
 
-impl fmt::Write for Fnv {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.write_bytes(text.as_bytes());
-        Ok(())
+impl Hashed for PeerInput {
+    fn hash_into(&self, hasher: &mut DefaultHasher) {
+        mem::discriminant(self).hash(hasher);
+        match self {
+            PeerInput::Reply { link, tag, value } => (link, tag, value).hash(hasher),
+            PeerInput::Send { master, tag, command } => (master, tag, command).hash(hasher),
+            input => format!("{input:?}").hash(hasher),
+        }
+    }
+}
+
+impl Hashed for PeerOutput {
+    fn hash_into(&self, hasher: &mut DefaultHasher) {
+        mem::discriminant(self).hash(hasher);
+        match self {
+            PeerOutput::Send { link, tag, command } => (link, tag, command).hash(hasher),
+            PeerOutput::Health { master, health, .. } => (master, health).hash(hasher),
+            PeerOutput::Reply { master, tag, value } => (master, tag, value).hash(hasher),
+            PeerOutput::WakeAt(at) => at.hash(hasher),
+            output => format!("{output:?}").hash(hasher),
+        }
     }
 }

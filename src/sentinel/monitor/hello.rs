@@ -3,6 +3,8 @@
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
+use memchr::memchr;
+
 use super::Monitor;
 use super::instance::{HelloPace, Sentinel, ServerId};
 use crate::sentinel::Env;
@@ -38,9 +40,13 @@ impl Hello {
     /// Reads a payload. `None` for anything but eight fields with numbers where numbers belong: such a message
     /// changes nothing at all (failover.md 72).
     pub fn parse(payload: &[u8]) -> Option<Hello> {
-        let text = std::str::from_utf8(payload).ok()?;
-        let mut fields = text.split(',');
-        let mut next = || fields.next();
+        let mut rest = Some(std::str::from_utf8(payload).ok()?);
+        let mut next = || {
+            let here = rest?;
+            let comma = memchr(b',', here.as_bytes());
+            rest = comma.map(|comma| &here[comma + 1..]);
+            Some(comma.map_or(here, |comma| &here[..comma]))
+        };
         let hello = Hello {
             addr: Addr::new(next()?, next()?.parse().ok()?),
             id: RunId::from(next()?),
@@ -49,7 +55,7 @@ impl Hello {
             master_addr: Addr::new(next()?, next()?.parse().ok()?),
             config_epoch: Epoch(next()?.parse().ok()?),
         };
-        fields.next().is_none().then_some(hello)
+        rest.is_none().then_some(hello)
     }
 }
 

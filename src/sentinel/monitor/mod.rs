@@ -337,14 +337,14 @@ impl Monitor {
     fn is_waiting(&self, seat: Seat<'_>, env: &Env<'_>) -> bool {
         let now = env.now.mono;
         is_due(self.touch_at(seat, env), now)
-            || is_due(seat.server.hello.at(), now)
+            || (seat.server.link.health.connected && is_due(seat.server.hello.at(), now))
             || is_due(self.server_down_at(seat, env), now) != seat.server.sdown.is_some()
     }
 
     /// The same for a peer.
     fn is_peer_waiting(&self, sentinel: &Sentinel, env: &Env<'_>) -> bool {
         let now = env.now.mono;
-        is_due(sentinel.hello.at(), now)
+        (sentinel.health.connected && is_due(sentinel.hello.at(), now))
             || is_due(sentinel.health.down_at(self.spec.down_after), now) != sentinel.sdown.is_some()
     }
 

@@ -1,7 +1,7 @@
 //! I16: no more replicas are made to synchronise at once than `parallel-syncs` says. The pass after the timeout is
 //! best effort and excepted: it marks nobody.
 
-use super::{Checker, Facts, Observation};
+use super::{Checker, Facts, Observation, has_flag};
 
 /// Remembers nothing.
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ impl Checker for ParallelSyncs {
 
     fn see(&mut self, seen: &Observation<'_>, facts: &Facts) -> Result<(), String> {
         let Observation::Published { node, master, view, .. } = seen else { return Ok(()) };
-        let syncing = |flags: &str| flags.split(',').any(|flag| flag == "reconf_sent" || flag == "reconf_inprog");
+        let syncing = |flags: &str| has_flag(flags, "reconf_sent") || has_flag(flags, "reconf_inprog");
         let count = view.replicas.iter().filter(|replica| syncing(&replica.instance.flags)).count();
         let limit = facts.limits.parallel_syncs;
         if count <= limit {

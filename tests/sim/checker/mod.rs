@@ -407,7 +407,13 @@ impl Facts {
 
 /// Whether what is emitted belongs to a coordinated failover.
 pub fn is_coordinated(view: Option<&MasterView>) -> bool {
-    view.is_some_and(|view| view.instance.flags.split(',').any(|flag| flag == "coordinated_failover"))
+    view.is_some_and(|view| has_flag(&view.instance.flags, "coordinated_failover"))
+}
+
+/// Whether this flag is among those of an instance.
+pub fn has_flag(flags: &str, flag: &str) -> bool {
+    // Most instances have a single short one.
+    flags.len() >= flag.len() && flags.split(',').any(|set| set == flag)
 }
 
 /// One invariant.

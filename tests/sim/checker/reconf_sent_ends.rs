@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sentineld::sentinel::event::EventKind;
 
-use super::{Checker, Facts, Observation};
+use super::{Checker, Facts, Observation, has_flag};
 
 const SECOND: u64 = 1_000_000;
 /// `slave-reconf-timeout` and slack for a process that stands still for less than the TILT trigger.
@@ -45,7 +45,7 @@ impl Checker for ReconfSentEnds {
                 let sent = self.0.entry((*node, *master)).or_default();
                 let mut still = BTreeMap::new();
                 for replica in &view.replicas {
-                    if !replica.instance.flags.split(',').any(|flag| flag == "reconf_sent") {
+                    if !has_flag(&replica.instance.flags, "reconf_sent") {
                         continue;
                     }
                     let name = &replica.instance.name;
