@@ -81,7 +81,7 @@ fn print(
     payload
 }
 
-/// Of a payload, bytes, and more than that.
+/// Room for a payload, bytes.
 const TYPICAL_LENGTH: usize = 160;
 /// A hello that was refused is sent again after this long, ms.
 const RETRY_PERIOD: u64 = 1_000;
