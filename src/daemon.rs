@@ -31,6 +31,7 @@ use crate::conf::load::{IdOrigin, Loaded};
 use crate::conf::user::UserSource;
 use crate::driver::SupervisorHandle;
 use crate::driver::clock::Clock;
+use crate::driver::post::{self, Postman};
 use crate::driver::process::Process;
 use crate::driver::resolver::Resolver;
 use crate::driver::script_runner::ScriptRunner;
@@ -210,7 +211,7 @@ impl Daemon {
         let end = control.block_on(LocalSet::new().run_until(async {
             let mut signals = Signals::install()?;
             let (stop, mut stops) = mpsc::channel(1);
-            let Wired { mut supervisor, scripts, context, feed } =
+            let Wired { mut supervisor, postman, scripts, context, feed } =
                 wire(&loaded, clock, disk, serve.handle(), stop, Front { facts, limits, acl, tls: tls.clone() })?;
             let scripts = tokio::task::spawn_local(scripts.run());
             if let Some(tls) = tls {
@@ -226,6 +227,7 @@ impl Daemon {
             supervision.notify("READY=1\n");
             tokio::select! {
                 () = supervisor.run() => unreachable!("the supervisor runs for ever"),
+                () = postman.run() => unreachable!("the server can post letters while it is served"),
                 ended = scripts => panic!("scripts are no longer run: {ended:?}"),
                 ended = serving => panic!("client connections are no longer served: {ended:?}"),
                 asker = stops.recv() => Ok(End::Requested(asker)),
@@ -269,6 +271,7 @@ struct Front {
 /// The parts of a process that is ready to run.
 struct Wired {
     supervisor: Supervisor,
+    postman: Postman,
     scripts: ScriptRunner,
     context: Arc<Context>,
     feed: Feed,
@@ -292,6 +295,7 @@ fn wire(
     let epoch = EpochRegister::new(loaded.current_epoch, last_votes);
     let users = matches!(loaded.users, UserSource::Conf(_)).then(|| acl.subscribe());
     let (store, store_task) = store::spawn(loaded.image.clone(), disk, epoch.reader(), users, ack_sender);
+    let (post, postman) = post::office();
     let process = Rc::new(Process {
         clock,
         epoch,
@@ -305,6 +309,7 @@ fn wire(
         tls: tls.clone().filter(|_| loaded.daemon.tls.replication),
         resolver: Resolver::new(serve.clone()),
         notices: notice_sender,
+        post,
         monitors: RefCell::default(),
         peers: RefCell::default(),
         scripts: RefCell::default(),
@@ -330,7 +335,8 @@ fn wire(
     };
     let inlets = Inlets { requests, notices, acks, store: store_task };
     let scripts = ScriptRunner::new(Rc::clone(&process))?;
-    Ok(Wired { supervisor: Supervisor::new(process, inlets, stop), scripts, context: Arc::new(context), feed })
+    let supervisor = Supervisor::new(process, inlets, stop);
+    Ok(Wired { supervisor, postman, scripts, context: Arc::new(context), feed })
 }
 
 fn limits_of(settings: &DaemonSettings, max_clients: u64) -> Limits {

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rpds::HashTrieMapSync;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-use crate::driver::MonitorMessage;
+use crate::driver::post::Letterbox;
 use crate::sentinel::id::MasterName;
 use crate::sentinel::monitor::view::{InstanceView, MasterView};
 use crate::sentinel::scripts::PendingScript;
@@ -62,7 +62,7 @@ pub struct MasterEntry {
     /// Its newest view.
     pub view: watch::Receiver<Arc<MasterView>>,
     /// Its mailbox.
-    pub mailbox: mpsc::Sender<MonitorMessage>,
+    pub mailbox: Letterbox,
 }
 
 /// All masters, by name. Replaced whole when one is added or removed.

@@ -15,7 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("conf", &["sentinel", "acl"]),
     ("store", &["conf", "sentinel", "acl"]),
     // The way from a reader to a master's mailbox is published beside the master's view.
-    ("publish", &["sentinel", "driver::MonitorMessage"]),
+    ("publish", &["sentinel", "driver::post::Letterbox"]),
     // Replies of servers and commands to them are data of the core.
     ("resp", &["sentinel::io", "sentinel::command"]),
     // TLS is set up by directives, in their own terms and with their own errors.
@@ -292,7 +292,7 @@ fn no_rule_complains_of_what_is_allowed() {
         ("src/sentinel/a.rs", "//! Not [`crate::driver`].\nuse crate::sentinel::{id::{Epoch, RunId}, time};"),
         ("src/sentinel/a.rs", "//! A.\n/// See crate::store and tokio::spawn.\nuse std::fmt;"),
         ("src/sentinel/a.rs", "//! A.\n#[cfg(test)]\nmod tests {\n    use crate::conf::load;\n}"),
-        ("src/publish.rs", "//! A.\nuse crate::driver::MonitorMessage;\nuse tokio::sync::watch;"),
+        ("src/publish.rs", "//! A.\nuse crate::driver::post::Letterbox;\nuse tokio::sync::watch;"),
         ("src/driver/tests.rs", "//! A.\nuse crate::conf::load;"),
         ("src/conf/settings.rs", "//! A.\nuse serde::Deserialize;"),
         ("src/daemon.rs", "//! A.\nuse crate::{conf, driver, server};"),

@@ -5,6 +5,7 @@ mod inbox;
 pub mod links;
 pub mod monitor_task;
 pub mod peer_task;
+pub mod post;
 pub mod process;
 pub mod resolver;
 pub mod script_runner;

@@ -15,7 +15,6 @@ use super::inbox::{Due, Inbox};
 use super::links::SendError;
 use super::process::Process;
 use super::{Answered, MonitorMessage};
-use crate::publish::MasterEntry;
 use crate::sentinel::command::RenameMap;
 use crate::sentinel::event::Level;
 use crate::sentinel::id::{MasterName, ReplyToken};
@@ -49,21 +48,20 @@ pub struct MonitorTask {
 }
 
 impl MonitorTask {
-    /// A monitor for `record`, and how readers reach it. Nothing happens until [`MonitorTask::run`]; its first step, which
+    /// A monitor for `record`, and where it is seen. Nothing happens until [`MonitorTask::run`]; its first step, which
     /// makes the first connections and names the first deadline, comes at `first` at the latest.
     pub fn new(
         record: MasterRecord,
+        mailbox: mpsc::Receiver<MonitorMessage>,
         seed: u64,
         process: Rc<Process>,
         first: Instant,
-    ) -> (Box<MonitorTask>, MasterEntry) {
-        let (sender, mailbox) = mpsc::channel(MAILBOX);
+    ) -> (Box<MonitorTask>, watch::Receiver<Arc<MasterView>>) {
         let (name, renames) = (record.spec.name.clone(), record.spec.renames.clone());
         let node = process.settings();
         let env = process.env(&node);
         let monitor = Monitor::new(record, seed, &env);
         let (view, reader) = watch::channel(Arc::new(monitor.view(&env)));
-        let entry = MasterEntry { view: reader, mailbox: sender };
         let task = MonitorTask {
             name,
             process,
@@ -77,7 +75,7 @@ impl MonitorTask {
             next_token: 0,
             notices: VecDeque::new(),
         };
-        (Box::new(task), entry)
+        (Box::new(task), reader)
     }
 
     /// Runs for ever; ends by being dropped. Must run inside a `LocalSet`. Boxed, since a task has room for its future and

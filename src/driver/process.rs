@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::clock::Clock;
 use super::links::Route;
+use super::post::Post;
 use super::resolver::Resolver;
 use super::{MonitorMessage, deliver};
 use crate::net::tls::Tls;
@@ -59,6 +60,8 @@ pub struct Process {
     pub resolver: Resolver,
     /// To the supervisor. Bounded, since monitors keep what it has no room for.
     pub notices: mpsc::Sender<(MasterName, NodeNotice)>,
+    /// The way to monitors from other threads.
+    pub post: Post,
     /// Mailboxes of the monitors.
     pub monitors: RefCell<BTreeMap<MasterName, mpsc::Sender<MonitorMessage>>>,
     /// Mailboxes of the peers.

@@ -14,10 +14,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinError, JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 
-use super::monitor_task::MonitorTask;
+use super::monitor_task::{MAILBOX, MonitorTask};
 use super::peer_task::PeerTask;
+use super::post::Letterbox;
 use super::process::Process;
 use super::{Answered, MonitorMessage, NodeChange, SupervisorRequest};
+use crate::publish::MasterEntry;
 use crate::sentinel::addr::Addr;
 use crate::sentinel::event::{Event, EventKind, Level};
 use crate::sentinel::id::{Epoch, MasterName, Rev, RunId};
@@ -343,9 +345,12 @@ impl Supervisor {
         let name = record.spec.name.clone();
         self.process.begin_saves(&name, record.clone());
         let seed = self.seeds.hash_one(&name);
-        let (task, entry) = MonitorTask::new(record, seed, Rc::clone(&self.process), Instant::now() + delay);
-        self.process.monitors.borrow_mut().insert(name.clone(), entry.mailbox.clone());
-        self.process.publisher.add(name.clone(), entry);
+        let (sender, mailbox) = mpsc::channel(MAILBOX);
+        let first = Instant::now() + delay;
+        let (task, view) = MonitorTask::new(record, mailbox, seed, Rc::clone(&self.process), first);
+        let letterbox = Letterbox::new(sender.clone(), self.process.post.clone());
+        self.process.monitors.borrow_mut().insert(name.clone(), sender);
+        self.process.publisher.add(name.clone(), MasterEntry { view, mailbox: letterbox });
         let handle = self.monitors.spawn_local(task.run());
         self.monitor_tasks.insert(name, handle);
         self.note_crowd();
@@ -446,7 +451,8 @@ impl Supervisor {
         let periods = settings.periods;
         // There is nothing to probe, so nothing to wait for.
         let period = if settings.policies.tilt == TiltMode::Stock { periods.tilt } else { 0 };
-        if let Some(since) = self.guard.stalled_since(now, periods.tilt_trigger) {
+        self.process.tilt.step(now, periods.tilt_trigger);
+        if let Some(since) = self.guard.stalled_since(&self.process.tilt, periods.tilt_trigger) {
             if self.process.tilt.enter(now, since, period) {
                 self.process.emit(&Event::new(EventKind::TiltEntered, "#tilt mode entered"));
             }

@@ -161,8 +161,7 @@ pub(crate) async fn run(errand: Errand, context: &Context, asker: u64) -> Outcom
         Errand::Hello(hello) => {
             let mailbox = context.reader.directory.borrow().get(&hello.master).map(|entry| entry.mailbox.clone());
             if let Some(mailbox) = mailbox {
-                // A master that is removed meanwhile has no use for it.
-                let _ = mailbox.send(MonitorMessage::Input(Input::Hello(Box::new(hello)))).await;
+                mailbox.send(MonitorMessage::Input(Input::Hello(Box::new(hello)))).await;
             }
             Outcome::plain(Value::Integer(1))
         }
@@ -192,8 +191,7 @@ pub(crate) async fn request_vote(context: &Context, ballot: Ballot) -> oneshot::
     let (reply, answer) = oneshot::channel();
     let mailbox = context.reader.directory.borrow().get(&master).map(|entry| entry.mailbox.clone());
     if let Some(mailbox) = mailbox {
-        // A monitor that ends drops the request, and with it `reply`.
-        let _ = mailbox.send(MonitorMessage::Vote { addr, epoch, candidate, reply }).await;
+        mailbox.send(MonitorMessage::Vote { addr, epoch, candidate, reply }).await;
     }
     answer
 }
@@ -221,7 +219,7 @@ async fn send(
     answer: oneshot::Receiver<Answered>,
 ) -> Option<Answered> {
     let mailbox = context.reader.directory.borrow().get(master)?.mailbox.clone();
-    mailbox.send(message).await.ok()?;
+    mailbox.send(message).await;
     answer.await.ok()
 }
 
@@ -245,8 +243,7 @@ async fn info_cache_of(context: &Context, masters: &[MasterName]) -> Value {
         let (reply, answer) = oneshot::channel();
         let mailbox = context.reader.directory.borrow().get(master).map(|entry| entry.mailbox.clone());
         if let Some(mailbox) = mailbox {
-            // A master that is removed meanwhile is not shown.
-            let _ = mailbox.send(MonitorMessage::Admin { request: AdminRequest::WholeInfo, reply }).await;
+            mailbox.send(MonitorMessage::Admin { request: AdminRequest::WholeInfo, reply }).await;
             answers.push(answer);
         }
     }

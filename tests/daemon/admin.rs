@@ -144,7 +144,7 @@ async fn a_monitor_that_ended_is_an_unknown_master() {
     use sentineld::publish::MasterEntry;
     let world = World::new();
     let (_keep, view) = tokio::sync::watch::channel(Arc::new(master("gone", "127.0.0.1", 6379, world.now())));
-    let (mailbox, _) = tokio::sync::mpsc::channel(1);
+    let (mailbox, _) = world.mailbox();
     world.publisher.add(crate::world::named("gone"), MasterEntry { view, mailbox });
     let mut client = world.client().await;
     client.exchange("SENTINEL FAILOVER gone", "-ERR No such master with that name\r\n").await;

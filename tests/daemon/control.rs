@@ -16,6 +16,7 @@ use tokio::task::LocalSet;
 use sentineld::conf::files::NoFiles;
 use sentineld::conf::load::{self, SourceSet};
 use sentineld::driver::clock::Clock;
+use sentineld::driver::post;
 use sentineld::driver::process::Process;
 use sentineld::driver::resolver::Resolver;
 use sentineld::driver::supervisor::{self, Asker, Identity, Inlets, Supervisor};
@@ -84,6 +85,8 @@ impl Rig {
         let (stop, stops) = mpsc::channel(1);
         let (store, store_task) = sentineld::store::spawn(loaded.image, disk.clone(), epoch.reader(), None, acked);
         let (hub, _, feed) = pubsub::hub();
+        let (post, postman) = post::office();
+        tokio::task::spawn_local(postman.run());
         let process = Rc::new(Process {
             groups: GroupRegister::default(),
             clock: Clock::new(),
@@ -96,6 +99,7 @@ impl Rig {
             store,
             resolver: Resolver::new(tokio::runtime::Handle::current()),
             notices: notice_sender,
+            post,
             monitors: RefCell::default(),
             tls: None,
             peers: RefCell::default(),

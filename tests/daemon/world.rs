@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use sentineld::acl::users::{Declaration, rules_of};
 use sentineld::acl::{PubsubDefault, Users};
 use sentineld::driver::clock::Clock;
+use sentineld::driver::post::{self, Letterbox, Post};
 use sentineld::driver::{Answered, MonitorMessage, SupervisorHandle, SupervisorRequest};
 use sentineld::net::listen::{self, Listener};
 use sentineld::publish::{MasterEntry, Publisher};
@@ -85,6 +86,7 @@ pub(crate) struct World {
     pub(crate) supervisor: Arc<Mutex<Manner>>,
     pub(crate) settings: watch::Sender<Arc<NodeSettings>>,
     closing: watch::Sender<bool>,
+    post: Post,
 }
 
 /// How somebody answers.
@@ -174,7 +176,9 @@ impl World {
                 }
             }
         });
-        World { addr, context, publisher, hub, clock, tilt, asked, supervisor, settings, closing }
+        let (post, postman) = post::office();
+        tokio::spawn(postman.run());
+        World { addr, context, publisher, hub, clock, tilt, asked, supervisor, settings, closing, post }
     }
 
     pub(crate) async fn client(&self) -> Wire {
@@ -187,9 +191,15 @@ impl World {
         client
     }
 
+    /// How clients reach a monitor, and what it receives.
+    pub(crate) fn mailbox(&self) -> (Letterbox, mpsc::Receiver<MonitorMessage>) {
+        let (mailbox, inbox) = mpsc::channel(16);
+        (Letterbox::new(mailbox, self.post.clone()), inbox)
+    }
+
     /// Lets a master appear, whose monitor is the test.
     pub(crate) fn monitor_by_hand(&self, view: MasterView) -> mpsc::Receiver<MonitorMessage> {
-        let (mailbox, inbox) = mpsc::channel(16);
+        let (mailbox, inbox) = self.mailbox();
         let name = view.name();
         self.publisher.add(name, MasterEntry { view: watch::channel(Arc::new(view)).1, mailbox });
         inbox
@@ -197,7 +207,7 @@ impl World {
 
     /// Lets a master appear, whose monitor answers in this manner. What it is sent ends up in the list.
     pub(crate) fn monitor(&self, view: MasterView, manner: Manner) -> (watch::Sender<Arc<MasterView>>, Mailbox) {
-        let (mailbox, mut inbox) = mpsc::channel(16);
+        let (mailbox, mut inbox) = self.mailbox();
         let name = view.name();
         let (publish, seen) = watch::channel(Arc::new(view));
         self.publisher.add(name, MasterEntry { view: seen, mailbox });

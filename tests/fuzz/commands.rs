@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use sentineld::acl::{PubsubDefault, Users};
 use sentineld::driver::clock::Clock;
+use sentineld::driver::post::{self, Letterbox};
 use sentineld::driver::{Answered, SupervisorHandle};
 use sentineld::publish::{MasterEntry, Publisher};
 use sentineld::resp::request::{Scanner, Trust};
@@ -67,7 +68,9 @@ async fn converse_with(data: &[u8]) -> Vec<u8> {
     let publisher = Publisher::default();
     for name in ["mymaster", "other"] {
         let (_, view) = watch::channel(Arc::new(master(name)));
-        publisher.add(name.into(), MasterEntry { view, mailbox: mpsc::channel(1).0 });
+        // Its monitor has ended.
+        let mailbox = Letterbox::new(mpsc::channel(1).0, post::office().0);
+        publisher.add(name.into(), MasterEntry { view, mailbox });
     }
     let hub = pubsub::hub().1;
     let (_keep, settings) = watch::channel(Arc::new(NodeSettings::new(RunId::from("a".repeat(40).as_str()))));
