@@ -23,6 +23,8 @@ const PERIOD: Duration = Duration::from_millis(2);
 const PATIENCE: Duration = seconds(60);
 /// Kills of the last row, which has ours alone.
 const MANY: usize = 200;
+/// Groups that live at a time then, and die one after the other: a group waits most of the time.
+const LANES: usize = 4;
 
 /// What is waited for, each counted from the end of the master, less `down-after-milliseconds`.
 const PHASES: [&str; 3] =
@@ -87,6 +89,15 @@ struct Runs {
     aborts: usize,
 }
 
+impl Runs {
+    fn and(mut self, others: Runs) -> Runs {
+        for (times, more) in self.phases.iter_mut().zip(others.phases) {
+            times.extend(more);
+        }
+        Runs { missing: self.missing + others.missing, aborts: self.aborts + others.aborts, ..self }
+    }
+}
+
 pub(crate) fn run(length: Length) {
     let runs = if length == Length::Full { 20 } else { 3 };
     println!(
@@ -140,9 +151,19 @@ fn row(case: Case, runs: usize) -> Vec<Bars> {
 
 /// Many kills of ours, for what happens seldom.
 fn many(case: Case) {
-    let [runs] = measure(case, [Kind::Ours], MANY);
+    let runs = std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..LANES as u32)
+            .map(|lane| {
+                scope.spawn(move || {
+                    std::thread::sleep(seconds(2) * lane);
+                    measure(case, [Kind::Ours], MANY / LANES)
+                })
+            })
+            .collect();
+        lanes.into_iter().flat_map(|lane| lane.join().expect("a lane ends")).fold(Runs::default(), Runs::and)
+    });
     println!(
-        "\n{}, {MANY} times {}, {} Sentinels, down-after {} ms; aborts: {}, missing: {}; s:\n\n\
+        "\n{}, {MANY} times {}, {LANES} groups at a time, {} Sentinels, down-after {} ms; aborts: {}, missing: {}; s:\n\n\
          | until | p50 | p90 | p99 | highest |\n|---|---|---|---|---|",
         Kind::Ours.label(),
         case.failure.label(),
