@@ -107,6 +107,8 @@ pub struct Link {
     last_ping: Option<Millis>,
     /// Time between two attempts at the command connection, ms.
     command_pace: u64,
+    /// And this much more, ms.
+    respite: u64,
 }
 
 impl LinkHealth {
@@ -159,6 +161,7 @@ impl Link {
             last_attempts: Attempts::default(),
             last_ping: None,
             command_pace: RECONNECT_PERIOD,
+            respite: 0,
         }
     }
 
@@ -185,11 +188,17 @@ impl Link {
         };
         self.last_ping = None;
         self.command_pace = RECONNECT_PERIOD;
+        self.respite = 0;
     }
 
     /// Has a missing command connection tried so often, ms, and not once a second. Nobody is in a hurry to hear hellos.
     pub fn set_command_pace(&mut self, pace: u64) {
         self.command_pace = pace;
+    }
+
+    /// Puts the next attempt at a missing command connection off by so much, ms.
+    pub fn put_off(&mut self, respite: u64) {
+        self.respite = respite;
     }
 
     /// Whether the command connection is tried more often than once a second.
@@ -206,42 +215,38 @@ impl Link {
         }
     }
 
-    /// When to open a missing connection: at once, but attempts at the same one are a second apart, or what
-    /// [`Link::set_command_pace`] says. Stock counts them together; whoever is sent `CLIENT KILL` loses both, one a little
-    /// later than the other, and would be without that one for a second (failover.md 12.3, S3).
+    /// When to open a missing connection.
     pub fn connect_at(&self, wants_pubsub: WantsPubSub, now: Millis) -> Option<Millis> {
-        let next = |last: Option<Millis>, pace: u64| last.map_or(now, |last| last + pace);
-        let missing = self.missing(wants_pubsub);
-        let command = missing.command.then(|| next(self.last_attempts.command, self.command_pace));
-        let pubsub = missing.pubsub.then(|| next(self.last_attempts.pubsub, RECONNECT_PERIOD));
+        let Attempts { command, pubsub } = self.attempts_at(wants_pubsub, now);
         sooner(command, pubsub)
     }
 
-    /// Notes an attempt to connect; which connections it is about. When one is due, the other comes along even if it is
-    /// a little early, so that a server that is gone is tried at one time for both, as by stock.
+    /// Notes an attempt to connect; which connections it is about.
     pub fn attempt(&mut self, wants_pubsub: WantsPubSub, now: Millis) -> Attempts<bool> {
-        let older = |last: Option<Millis>, age: u64| last.is_none_or(|last| last + age <= now);
-        let missing = self.missing(wants_pubsub);
-        let due = |parts: u64| Attempts {
-            command: missing.command && older(self.last_attempts.command, self.command_pace / parts),
-            pubsub: missing.pubsub && older(self.last_attempts.pubsub, RECONNECT_PERIOD / parts),
-        };
-        if due(1) == Attempts::default() {
-            return Attempts::default();
-        }
-        let Attempts { command, pubsub } = due(2);
-        if command {
+        let Attempts { command, pubsub } = self.attempts_at(wants_pubsub, now);
+        let due = Attempts { command: is_due(command, now), pubsub: is_due(pubsub, now) };
+        if due.command {
             self.last_attempts.command = Some(now);
         }
-        if pubsub {
+        if due.pubsub {
             self.last_attempts.pubsub = Some(now);
         }
-        Attempts { command, pubsub }
+        due
     }
 
-    fn missing(&self, wants_pubsub: WantsPubSub) -> Attempts<bool> {
-        let pubsub = wants_pubsub == WantsPubSub::Yes && self.pubsub.is_none();
-        Attempts { command: self.command.is_none(), pubsub }
+    /// When to open which: at once, but attempts at the same one are a second apart, or what [`Link::set_command_pace`]
+    /// says. Stock counts them together; whoever is sent `CLIENT KILL` loses both, one a little later than the other, and
+    /// would be without that one for a second (failover.md 12.3, S3). A subscription is tried while there is an
+    /// established command connection: where that is refused or hangs, it would be, too. Stock tries both; with a
+    /// thousand dead servers half of the work that they make is to try this one.
+    fn attempts_at(&self, wants_pubsub: WantsPubSub, now: Millis) -> Attempts<Option<Millis>> {
+        let next = |last: Option<Millis>, pace: u64| last.map_or(now, |last| last + pace);
+        let is_there = self.command.is_some_and(|command| command.local.is_some());
+        let pubsub_is_missing = wants_pubsub == WantsPubSub::Yes && self.pubsub.is_none();
+        Attempts {
+            command: self.command.is_none().then(|| next(self.last_attempts.command, self.command_pace + self.respite)),
+            pubsub: (pubsub_is_missing && is_there).then(|| next(self.last_attempts.pubsub, RECONNECT_PERIOD)),
+        }
     }
 
     /// Lets the next attempts follow at once: the reason of the last failure is gone.
@@ -334,6 +339,15 @@ impl Link {
                 self.health.round_trip = now.since(since);
             }
             self.health.last_available = now;
+        }
+    }
+
+    /// Notes an answer to something else while a PING waits for its own: that comes behind this one, so the down clock
+    /// starts again. A peer that is asked about a thousand masters at once is busy with them, not dead (failover.md 6.1).
+    pub fn answered(&mut self, now: Millis) {
+        self.health.last_available = now;
+        if self.health.ping_pending_since.is_some() {
+            self.health.ping_pending_since = Some(now);
         }
     }
 

@@ -365,15 +365,21 @@ impl Peer {
             return;
         }
         self.link.replied(now);
-        if tag == Tag::Ping {
+        let asker = self.awaiting.pop_front().flatten();
+        let is_answer = asker.is_some() && !matches!(value, Reply::Error(_));
+        if tag == Tag::Ping || is_answer {
             let seemed_down = self.down_after.and_then(|down_after| self.link.health.down_at(down_after));
             if is_due(seemed_down, now) {
                 // Whoever took it for down has to hear of this at once.
                 self.reported = None;
             }
-            self.link.ponged(PingReply::of(&value), now);
         }
-        if let Some(Some((master, tag))) = self.awaiting.pop_front() {
+        if tag == Tag::Ping {
+            self.link.ponged(PingReply::of(&value), now);
+        } else if is_answer {
+            self.link.answered(now);
+        }
+        if let Some((master, tag)) = asker {
             out.push(PeerOutput::Reply { master, tag, value });
         }
     }

@@ -1,8 +1,11 @@
 //! TILT: after this process stood still, nothing it believes about time is trusted for a while.
 //!
-//! Every monitor checks for itself, before anything else in a step, how late it is against the deadline that it had
-//! asked for. A central heartbeat would let a monitor step first after a stall and take five-second-old PINGs for a
-//! dead master.
+//! Every monitor checks for itself, before anything else in a step, whether the process stood still behind the deadline
+//! that it had asked for. A central heartbeat would let a monitor step first after a stall and take five-second-old PINGs
+//! for a dead master. The process stood still where no monitor stepped: one of a thousand may wait long for its turn, but
+//! what came for it meanwhile is read before it judges ([`is_about_to_judge`]), so nothing of it is too old.
+//!
+//! [`is_about_to_judge`]: super::monitor::Monitor::is_about_to_judge
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,12 +21,35 @@ pub struct TiltRegister {
     end: AtomicU64,
     /// Wall clock less monotonic clock, when last looked at.
     wall_offset: AtomicU64,
+    /// When any monitor last stepped.
+    last_step: AtomicU64,
+    /// The last time that none did for longer than the trigger: its beginning and its end.
+    gap_start: AtomicU64,
+    gap_end: AtomicU64,
+    /// How late steps come, ms: a moving average, in parts of [`SPAN`].
+    lateness: AtomicU64,
 }
+
+/// Late steps of which the average is taken.
+const SPAN: u64 = 64;
+/// No step counts as later than this, ms.
+const LATEST: u64 = 1_000;
+/// What is late by less, ms, on average, is on time.
+const PUNCTUAL: u64 = 50;
 
 impl Default for TiltRegister {
     fn default() -> Self {
         let never = || AtomicU64::new(NEVER);
-        TiltRegister { start: never(), end: never(), wall_offset: never() }
+        let none = AtomicU64::default;
+        TiltRegister {
+            start: never(),
+            end: never(),
+            wall_offset: never(),
+            last_step: never(),
+            gap_start: none(),
+            gap_end: none(),
+            lateness: none(),
+        }
     }
 }
 
@@ -44,6 +70,37 @@ impl TiltRegister {
     /// Whether TILT is on.
     pub fn is_on(&self) -> bool {
         self.since().is_some()
+    }
+
+    /// A monitor steps now. If none has for more than `trigger`, ms, the process stood still, or had nothing to do.
+    pub fn step(&self, now: Millis, trigger: u64) {
+        let last = self.last_step.swap(now.0, Ordering::SeqCst);
+        if last != NEVER && now.since(Millis(last)) > trigger {
+            self.gap_start.store(last, Ordering::SeqCst);
+            self.gap_end.store(now.0, Ordering::SeqCst);
+        }
+    }
+
+    /// For how long, ms, of the time behind `since` nobody stepped when that last took long.
+    fn stood_still_since(&self, since: Millis) -> u64 {
+        let start = self.gap_start.load(Ordering::SeqCst).max(since.0);
+        self.gap_end.load(Ordering::SeqCst).saturating_sub(start)
+    }
+
+    /// A monitor's step comes so much later, ms, than it had asked for.
+    pub fn note_lateness(&self, late: u64) {
+        let sum = self.lateness.load(Ordering::SeqCst);
+        self.lateness.store(sum - sum / SPAN + late.min(LATEST), Ordering::SeqCst);
+    }
+
+    /// By how much, ms, everything is put off that nobody waits for: asking again, and looking again at servers that are
+    /// down or have nothing to do with a failover. Where a thousand masters fail together, the process is late
+    /// with everything, and later with each thing more that it does.
+    pub fn leisure(&self) -> u64 {
+        match self.lateness.load(Ordering::SeqCst) / SPAN {
+            ..PUNCTUAL => 0,
+            lateness => 2 * lateness,
+        }
     }
 
     /// Turns TILT on at `now` for a stall that began at `stalled_since`, or starts its period again; it lasts `period`
@@ -98,9 +155,14 @@ impl TiltGuard {
         self.deadline = Some(deadline);
     }
 
-    /// The missed deadline, if this step comes more than `trigger` after it: the process stood still.
-    pub fn stalled_since(&self, now: Millis, trigger: u64) -> Option<Millis> {
-        self.deadline.filter(|deadline| now.since(*deadline) > trigger)
+    /// How late a step is now, ms; none if it is not due.
+    pub fn lateness(&self, now: Millis) -> Option<u64> {
+        self.deadline.filter(|deadline| *deadline <= now).map(|deadline| now.since(deadline))
+    }
+
+    /// The missed deadline, if the process stood still for more than `trigger`, ms, behind it.
+    pub fn stalled_since(&self, tilt: &TiltRegister, trigger: u64) -> Option<Millis> {
+        self.deadline.filter(|deadline| tilt.stood_still_since(*deadline) > trigger)
     }
 
     /// Whether TILT is on and this machine has not sent its probes anew for it. True once for each TILT.
@@ -130,6 +192,41 @@ mod tests {
         assert!(!tilt.leave(Millis(299)));
         assert!(tilt.leave(Millis(300)));
         assert!(!tilt.leave(Millis(301)), "ended already");
+    }
+
+    /// failover.md 182
+    #[test]
+    fn the_process_stood_still_where_nobody_stepped_behind_a_deadline() {
+        const TRIGGER: u64 = 2_000;
+        let tilt = TiltRegister::default();
+        let stalled_since = |deadline| {
+            let mut guard = TiltGuard::default();
+            guard.expect(Millis(deadline));
+            guard.stalled_since(&tilt, TRIGGER)
+        };
+        for now in [0, 2_000, 4_000, 6_000, 8_000] {
+            tilt.step(Millis(now), TRIGGER);
+        }
+        assert_eq!(stalled_since(1_000), None, "its own step is late, others stepped");
+        tilt.step(Millis(12_000), TRIGGER);
+        assert_eq!(stalled_since(1_000), Some(Millis(1_000)), "late before the stall");
+        assert_eq!(stalled_since(9_999), Some(Millis(9_999)));
+        assert_eq!(stalled_since(10_000), None, "not for long enough behind the deadline");
+        assert_eq!(stalled_since(12_001), None, "before the deadline");
+    }
+
+    /// failover.md 12.3, S4
+    #[test]
+    fn leisure_follows_the_lateness_of_many_steps() {
+        let tilt = TiltRegister::default();
+        tilt.note_lateness(5_000);
+        assert_eq!(tilt.leisure(), 0, "one late step says little");
+        (0..1_000).for_each(|_| tilt.note_lateness(300));
+        assert!((560..=600).contains(&tilt.leisure()), "{}", tilt.leisure());
+        (0..1_000).for_each(|_| tilt.note_lateness(5_000));
+        assert!((1_900..=2_000).contains(&tilt.leisure()), "no more than two seconds: {}", tilt.leisure());
+        (0..1_000).for_each(|_| tilt.note_lateness(0));
+        assert_eq!(tilt.leisure(), 0);
     }
 
     /// beyond.md B7

@@ -109,7 +109,8 @@ impl Monitor {
             return env.now.mono;
         }
         let period = self.info_period(seat, env);
-        let periodic = self.beat(env).until(last + period, period);
+        let leisure = if period == FAST_INFO_PERIOD { env.tilt.leisure() } else { 0 };
+        let periodic = if leisure > 0 { last + period + leisure } else { self.beat(env).until(last + period, period) };
         sooner(server.info_wanted_at, correction).map_or(periodic, |at| at.min(periodic))
     }
 
@@ -151,7 +152,8 @@ impl Monitor {
         let addr = server.addr.clone();
         // A name may mean another address by now. The last good answer serves until there is a new one, so that a
         // resolver that hangs holds up nobody (failover.md 9, R13).
-        if !self.server(who).is_some_and(|server| was_looked_up(server, now)) {
+        // The subscription goes to where the commands go.
+        if attempt.command && !self.server(who).is_some_and(|server| was_looked_up(server, now)) {
             self.look_up(who, now, out);
         }
         if addr.ip.is_none() {
@@ -252,6 +254,8 @@ impl Monitor {
         let kind = if server.link.command_id() == Some(link) {
             server.link.command_lost(env.now.mono);
             server.forget_outstanding();
+            let is_missed = server.sdown.is_none();
+            server.link.put_off(if is_missed { 0 } else { env.tilt.leisure() });
             if who == ServerId::Master {
                 self.hurry_back(env);
             }

@@ -380,9 +380,11 @@ impl Monitor {
         self.failover.plan.coordination.is_some_and(|coordination| coordination.demoted_at.is_some())
     }
 
-    /// Whether the master's writes wait, and PUBLISH with them.
+    /// Whether the master's writes wait, and PUBLISH with them, and whatever is sent behind that: also what would make it
+    /// write again.
     pub(super) fn writes_are_held(&self) -> bool {
-        matches!(self.failover.state, FailoverState::WaitOffset { .. })
+        let is_owed = |undo: &Undo| undo.sent_on != self.master.link.command_id();
+        matches!(self.failover.state, FailoverState::WaitOffset { .. }) || self.undo.as_ref().is_some_and(is_owed)
     }
 
     /// Whether votes are asked for although the master is up.

@@ -151,7 +151,7 @@ impl Monitor {
         // Where many masters fail together, answers take their time, and asking meanwhile would make it longer.
         let eager = !opinion.master_down && age < EAGER_ASK_SPAN && opinion.owing_since().is_none();
         let spacing = if eager { age.clamp(*EAGER_ASK_PERIOD.start(), *EAGER_ASK_PERIOD.end()) } else { u64::MAX };
-        Some(asked_at + spacing.min(env.node.periods.ask))
+        Some(asked_at + spacing.min(env.node.periods.ask) + env.tilt.leisure())
     }
 
     /// Asks the peers that are due; with our own id, that is for a vote, while we run for leader.
@@ -185,10 +185,11 @@ impl Monitor {
 
     /// A peer has answered. Anything but integer, bulk, integer is ignored.
     pub(super) fn on_opinion(&mut self, peer: &RunId, value: &Reply, env: &Env<'_>, out: &mut Outbox) {
-        let Some((down, leader, epoch)) = parse_opinion(value) else { return };
         let Some(sentinel) = self.sentinels.get_mut(peer) else { return };
         let opinion = &mut sentinel.opinion;
-        opinion.answered(env.now.mono);
+        let is_current = opinion.answered(env.now.mono);
+        let Some((down, leader, epoch)) = parse_opinion(value).filter(|_| is_current) else { return };
+        opinion.answered_at = env.now.mono;
         opinion.master_down = down;
         self.dirty = true;
         let Some(leader) = leader else { return };

@@ -335,6 +335,8 @@ pub struct Opinion {
     last_question: Millis,
     /// Questions that it has not answered.
     owed: u32,
+    /// The oldest of them are about a master that was replaced since.
+    outdated: u32,
     /// How long its last answer took, ms. When many masters fail together that is far more than a PING takes.
     pub round_trip: u64,
     /// Whom it last said it voted for.
@@ -351,6 +353,7 @@ impl Opinion {
             asked_at: None,
             last_question: now,
             owed: 0,
+            outdated: 0,
             round_trip: 0,
             leader: None,
             leader_epoch: Epoch(0),
@@ -374,19 +377,29 @@ impl Opinion {
         (self.owed > 0).then_some(self.last_question)
     }
 
-    /// It has answered.
-    pub fn answered(&mut self, now: Millis) {
-        self.answered_at = now;
+    /// It has answered. False if that was about a master that was replaced since.
+    pub fn answered(&mut self, now: Millis) -> bool {
         self.owed = self.owed.saturating_sub(1);
         if self.owed == 0 {
             self.round_trip = now.since(self.last_question);
         }
+        let is_current = self.outdated == 0;
+        self.outdated = self.outdated.saturating_sub(1);
+        is_current
     }
 
     /// What it was asked will not be answered: the connection is gone.
     pub fn forget_question(&mut self) {
         self.asked_at = None;
         self.owed = 0;
+        self.outdated = 0;
+    }
+
+    /// The master was replaced: neither what it said of the old one nor what it still has to say counts for the new one.
+    pub fn forget_master(&mut self) {
+        self.master_down = false;
+        self.asked_at = None;
+        self.outdated = self.owed;
     }
 
     /// Drops what is too old.

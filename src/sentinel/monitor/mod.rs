@@ -274,6 +274,11 @@ impl Monitor {
         }
         if matches!(self.failover.state, FailoverState::UpdateConfig { .. }) {
             self.finish_failover(env, out);
+            // The down clocks of all start anew with it, so PINGs leave with it, too.
+            let servers: Vec<ServerId> = self.seats().map(|seat| seat.id()).collect();
+            for who in servers {
+                self.keep_in_touch(&who, env, out);
+            }
         }
         self.forget_doubles(env, out);
         self.answer_info_askers(env.now.mono, out);
@@ -352,7 +357,11 @@ impl Monitor {
     fn check_tilt(&mut self, env: &Env<'_>, out: &mut Outbox) {
         let (now, periods) = (env.now.mono, &env.node.periods);
         let stock = env.node.policies.tilt == TiltMode::Stock;
-        let mut stalled = self.tilt.stalled_since(now, periods.tilt_trigger);
+        env.tilt.step(now, periods.tilt_trigger);
+        if let Some(late) = self.tilt.lateness(now) {
+            env.tilt.note_lateness(late);
+        }
+        let mut stalled = self.tilt.stalled_since(env.tilt, periods.tilt_trigger);
         if let Some(jump) = env.tilt.wall_jump(env.now, periods.tilt_trigger) {
             if stock {
                 stalled = Some(now);

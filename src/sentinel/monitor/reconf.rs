@@ -257,8 +257,7 @@ impl Monitor {
         self.echo = Echo::default();
         self.ledger.forget_leader();
         for sentinel in self.sentinels.values_mut() {
-            sentinel.opinion.master_down = false;
-            sentinel.opinion.asked_at = None;
+            sentinel.opinion.forget_master();
         }
         self.dirty = true;
     }

@@ -298,6 +298,33 @@ fn masters_are_told_what_they_have_to_act_on() {
     assert_eq!(bench.reports(), 2, "a newcomer is its own news, not that of a thousand others");
 }
 
+/// failover.md 6.1, 94: a peer answers in order, so that a PONG may come behind the votes that it still owes to a thousand
+/// masters. As long as these come it is not down; errors and silence are no signs of life.
+#[test]
+fn a_busy_peer_is_not_down() {
+    let down_at_the_end = |value: Option<Reply>| {
+        let mut bench = Bench::watched();
+        bench.run(5_000);
+        bench.answers = false;
+        let master = MasterName::from("first");
+        let command = Command::IsMasterDown { host: String::new(), port: 1, epoch: Epoch(0), candidate: None };
+        for _ in 0..10 {
+            bench.feed(PeerInput::Send { master: master.clone(), tag: Tag::Ask, command: command.clone() });
+        }
+        let link = bench.peer.link.command_id().expect("connected");
+        for _ in 0..10 {
+            bench.run(900);
+            if let Some(value) = value.clone() {
+                bench.feed(PeerInput::Reply { link, tag: Tag::Ask, value });
+            }
+        }
+        is_due(bench.health().down_at(4_000), Millis(bench.now))
+    };
+    assert!(!down_at_the_end(Some(Reply::Array(Vec::new()))));
+    assert!(down_at_the_end(Some(Reply::Error(b"ERR no"[..].into()))));
+    assert!(down_at_the_end(None));
+}
+
 /// failover.md 24, 26, 37: a silent peer is pinged on, its connection replaced after 15 s, its age kept.
 #[test]
 fn a_silent_peer_s_connection_is_replaced() {

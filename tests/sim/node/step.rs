@@ -6,7 +6,7 @@ use sentineld::sentinel::Env;
 use sentineld::sentinel::io::{AdminRequest, Input, Output};
 use sentineld::sentinel::peer::PeerOutbox;
 use sentineld::sentinel::policy::FailoverMode;
-use sentineld::sentinel::tilt::TiltRegister;
+use sentineld::sentinel::time::Millis;
 
 use super::Node;
 use crate::canary::Canary;
@@ -32,10 +32,9 @@ impl Node {
     fn step_monitor(&mut self, sh: &mut Shared, master: usize) {
         let (wall, canary, traced) = (self.wall_offset, self.canary, sh.trace.is_on());
         let process = self.process.as_mut().expect("checked by every entry point");
-        let never = TiltRegister::default();
-        let tilt = if canary == Canary::TiltIgnored { &never } else { &process.tilt };
         let now = process.clock.now(sh.now, process.origin, wall);
-        let env = Env { now, epoch: &process.epoch, tilt, groups: &process.groups, node: &self.settings };
+        let env =
+            Env { now, epoch: &process.epoch, tilt: &process.tilt, groups: &process.groups, node: &self.settings };
         let inputs = process.mail.of_monitor(master);
         // If it is gone, its messages are, too.
         let Some(slot) = process.monitors[master].as_mut() else { return };
@@ -54,6 +53,9 @@ impl Node {
         });
         let mut out = mem::take(&mut process.outbox);
         slot.monitor.handle_all(inputs, &env, &mut out);
+        if canary == Canary::TiltIgnored {
+            process.tilt.leave(Millis(u64::MAX));
+        }
         if canary != Canary::None {
             let mut outputs: Vec<Output> = out.drain().collect();
             canary.outputs(&mut outputs);

@@ -69,7 +69,7 @@ fn quick_elections(policies: &Policies) -> usize {
 /// Whether the group gets a master although this Sentinel, which may be the first to stand, knows of no replica that may
 /// be promoted, as after a RESET at the wrong moment.
 fn one_knows_no_good_replica(ignorant: usize, stall: u64, policies: &Policies) -> bool {
-    let mut world = with(Swarm { failover_timeout_ms: 60_000, ..Swarm::quiet(7) }, policies);
+    let mut world = with(Swarm { failover_timeout_ms: 60_000, ..Swarm::quiet(9) }, policies);
     world.servers[2].priority = 0;
     pass(&mut world, 11 * SECOND);
     world.kill_server(1, false, 3 * SECOND);

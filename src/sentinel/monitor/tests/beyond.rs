@@ -216,15 +216,11 @@ fn an_attempt_to_connect_to_the_old_address_is_given_up() {
     bench.feed(resolved("127.0.0.9"));
     bench.seen.clear();
     bench.feed(resolved("127.0.0.1"));
-    let opened: Vec<_> = bench
-        .seen
-        .iter()
-        .filter_map(|output| match output {
-            Output::Connect { addr, .. } => addr.ip,
-            _ => None,
-        })
-        .collect();
-    assert_eq!(opened, ["127.0.0.1".parse::<IpAddr>().expect("an address"); 2]);
+    let opened = bench.seen.iter().filter_map(|output| match output {
+        Output::Connect { addr, .. } => addr.ip,
+        _ => None,
+    });
+    assert_eq!(opened.collect::<Vec<_>>(), ["127.0.0.1".parse::<IpAddr>().expect("an address")]);
 }
 
 /// beyond.md B7

@@ -10,9 +10,9 @@ fn greets_a_server_as_stock_does() {
     let expected = [
         "CLIENT SETNAME sentinel-11111111-cmd",
         "PING",
+        "INFO",
         "CLIENT SETNAME sentinel-11111111-pubsub",
         "SUBSCRIBE __sentinel__:hello",
-        "INFO",
     ];
     assert_eq!(sent[..5], expected);
 }
@@ -139,6 +139,24 @@ fn each_connection_is_opened_again_at_once() {
     bench.lose(MASTER, Channel::PubSub);
     bench.run(900);
     assert_eq!(bench.links.values().filter(|addr| *addr == MASTER).count(), 1, "but not more than once a second");
+}
+
+/// failover.md 12.3, S3: where the command connection is refused, or hangs, a subscription would be, too.
+#[test]
+fn a_subscription_is_tried_where_commands_can_be_sent() {
+    let mut bench = Bench::with_peers();
+    let attempts = |bench: &Bench, wanted: Channel| {
+        let is_it = |output: &&Output| matches!(output, Output::Connect { channel, .. } if *channel == wanted);
+        bench.seen.iter().filter(is_it).count()
+    };
+    bench.kill(MASTER);
+    bench.seen.clear();
+    bench.run(5_000);
+    assert!(attempts(&bench, Channel::Command) >= 5);
+    assert_eq!(attempts(&bench, Channel::PubSub), 0);
+    bench.dead.clear();
+    bench.run(1_100);
+    assert_eq!(bench.links.values().filter(|addr| *addr == MASTER).count(), 2);
 }
 
 /// What is looked at is all that is asked for, of servers that can tell: 7.0 on. A new connection starts with the whole, as

@@ -95,3 +95,71 @@ fn a_stall_suspends_judgement() {
     let events = bench.event_names();
     assert_eq!(events[..3], ["-tilt", "+sdown", "+odown"]);
 }
+
+/// failover.md 182, R16: among many masters a step may be late by seconds while others step. That is no stall.
+#[test]
+fn a_step_that_waits_for_its_turn_is_no_stall() {
+    let mut bench = Bench::with_peers();
+    bench.events();
+    for _ in 0..4 {
+        bench.now += 1_000;
+        bench.tilt.step(Millis(bench.now), bench.node.periods.tilt_trigger);
+    }
+    bench.feed(Input::Tick);
+    assert_eq!(bench.events(), Vec::<String>::new());
+}
+
+/// failover.md 12.3, S4: what a peer says of an address counts for that one only, also if it says it when there is another.
+#[test]
+fn a_late_word_about_the_old_master_is_none_about_the_new_one() {
+    let mut bench = Bench::with_peers();
+    let peer = RunId::from(PEER_B);
+    bench.opinions.remove(&peer);
+    let says = |bench: &mut Bench| {
+        let value = Reply::Array([Reply::Integer(1), Reply::Bulk(b"*"[..].into()), Reply::Integer(0)].into());
+        bench.feed(Input::PeerReply { peer: peer.clone(), tag: Tag::Ask, value });
+        bench.monitor.sentinels[&peer].opinion.master_down
+    };
+    bench.kill(MASTER);
+    bench.run(1_100);
+    let is_question = |output: &&Output| matches!(output, Output::SendPeer { peer: to, .. } if *to == peer);
+    let questions = bench.seen.iter().filter(is_question).count();
+    assert!(questions >= 1 && bench.event_names().contains(&"+odown".to_owned()));
+    bench.hello(PEER_A, 26380, 9, 6380, 9);
+    assert!(bench.event_names().contains(&"+switch-master".to_owned()));
+    for _ in 0..questions {
+        assert!(!says(&mut bench), "it was asked about the old one");
+    }
+    bench.kill(REPLICA);
+    bench.run(1_100);
+    assert!(says(&mut bench), "it was asked about the new one");
+}
+
+/// failover.md 12.3, S4: where the process is late with everything, what nobody waits for is done less often.
+#[test]
+fn a_process_that_is_late_asks_less_often() {
+    let sent_while = |late: u64| {
+        let mut bench = Bench::with_peers();
+        bench.opinions.clear();
+        bench.kill(MASTER);
+        bench.run(3_000);
+        for _ in 0..1_000 {
+            bench.tilt.note_lateness(late);
+        }
+        bench.seen.clear();
+        // Its own steps are on time, so others have to go on being late.
+        for _ in 0..100 {
+            bench.run(100);
+            (0..100).for_each(|_| bench.tilt.note_lateness(late));
+        }
+        let count = |is_it: &dyn Fn(&Output) -> bool| bench.seen.iter().filter(|output| is_it(output)).count();
+        let asks = count(&|output| matches!(output, Output::SendPeer { tag: Tag::Ask, .. }));
+        let attempts = count(&|output| matches!(output, Output::Connect { addr, .. } if addr.to_string() == MASTER));
+        let infos = bench.sent_to(REPLICA).iter().filter(|command| command.starts_with("INFO")).count();
+        [asks, attempts, infos]
+    };
+    let (on_time, late) = (sent_while(0), sent_while(500));
+    for (on_time, late) in on_time.into_iter().zip(late) {
+        assert!(9 <= on_time && late * 19 / 10 <= on_time && 4 <= late, "{on_time} and {late}");
+    }
+}

@@ -43,6 +43,21 @@ fn the_leader_fails_over_in_stock_s_order() {
     assert_eq!(record.sentinels.len(), 2);
 }
 
+/// failover.md 12.3, S17: the down clocks of servers whose connections are kept start anew with the switch. They are asked
+/// in the same moment: a process that is busy may come to it again when it is too late for them.
+#[test]
+fn everybody_is_pinged_with_the_switch() {
+    let mut bench = Bench::with_peers();
+    bench.elect_me(1);
+    bench.kill(MASTER);
+    bench.run(2_000);
+    let is_switch = |output: &Output| matches!(output, Output::Emit(event) if event.kind == EventKind::SwitchMaster);
+    let step = bench.seen.iter().skip_while(|output| !is_switch(output));
+    let step = step.take_while(|output| !matches!(output, Output::WakeAt(_)));
+    let is_ping = |output: &&Output| matches!(output, Output::Send { command: Command::Ping, .. });
+    assert_eq!(step.filter(is_ping).count(), 2, "all but the old master, which is not connected");
+}
+
 /// failover.md 151, 12.3 S8: the transaction, and INFO in the same write.
 #[test]
 fn promotes_with_one_transaction() {
