@@ -93,11 +93,16 @@ impl TiltRegister {
         self.lateness.store(sum - sum / SPAN + late.min(LATEST), Ordering::SeqCst);
     }
 
+    /// How late steps come, ms, on average.
+    pub fn lateness(&self) -> u64 {
+        self.lateness.load(Ordering::SeqCst) / SPAN
+    }
+
     /// By how much, ms, everything is put off that nobody waits for: asking again, and looking again at servers that are
     /// down or have nothing to do with a failover. Where a thousand masters fail together, the process is late
     /// with everything, and later with each thing more that it does.
     pub fn leisure(&self) -> u64 {
-        match self.lateness.load(Ordering::SeqCst) / SPAN {
+        match self.lateness() {
             ..PUNCTUAL => 0,
             lateness => 2 * lateness,
         }

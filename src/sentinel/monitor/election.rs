@@ -39,10 +39,12 @@ struct Candidacy {
 
 impl Candidacy {
     /// Every attempt since then, for whatever master, has moved the current epoch, and all of them share one process and
-    /// one disk here and there: the turn of each candidate lasts longer by that much.
-    fn due(self, current: Epoch) -> Millis {
-        let crowd = current.0.saturating_sub(self.epoch.0);
-        self.at + crowd.saturating_mul(self.rank * CROWD_SPACING).min(MAX_CROWD_DELAY)
+    /// one disk here and there: the turn of each candidate lasts longer by that much. Where steps are late, so is that of
+    /// whoever comes before us.
+    fn due(self, env: &Env<'_>) -> Millis {
+        let crowd = env.epoch.current().0.saturating_sub(self.epoch.0).saturating_mul(CROWD_SPACING);
+        let more = crowd.saturating_add(2 * env.tilt.lateness());
+        self.at + self.rank.saturating_mul(more).min(MAX_CROWD_DELAY)
     }
 }
 
@@ -128,7 +130,7 @@ impl Monitor {
     pub(super) fn start_at(&self, env: &Env<'_>) -> Option<Millis> {
         self.may_start().then(|| {
             let held = self.hold_until(env).unwrap_or_default();
-            let due = self.failover.pace.candidacy.map(|candidacy| candidacy.due(env.epoch.current()));
+            let due = self.failover.pace.candidacy.map(|candidacy| candidacy.due(env));
             due.unwrap_or(env.now.mono).max(held).max(self.awaited_until(env))
         })
     }

@@ -177,3 +177,25 @@ fn a_candidate_of_another_failure_is_voted_for() {
     bench.run(100);
     assert_eq!(bench.answers().last(), Some(&vote_answer(true, Some(PEER_A), 2)));
 }
+
+/// beyond.md B5: whose turn is not the first waits longer for those before where the process is late with everything.
+#[test]
+fn a_turn_lasts_longer_where_steps_are_late() {
+    let waited = |late: u64| {
+        let mut bench = Bench::with_peers();
+        for peer in [PEER_A, PEER_B] {
+            bench.opinions.insert(RunId::from(peer), (true, None, Epoch(0)));
+        }
+        bench.kill(MASTER);
+        bench.run(1_000);
+        (0..1_000).for_each(|_| bench.tilt.note_lateness(late));
+        bench.seen.clear();
+        let odown_at = bench.now;
+        while !bench.event_names().contains(&"+try-failover".to_owned()) {
+            bench.run(1);
+        }
+        bench.now - odown_at
+    };
+    assert!((1..=50).contains(&waited(0)), "{}", waited(0));
+    assert!((190..=260).contains(&waited(100)), "{}", waited(100));
+}
