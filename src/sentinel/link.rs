@@ -109,7 +109,12 @@ pub struct Link {
     command_pace: u64,
     /// And this much more, ms.
     respite: u64,
+    /// Attempts at the command connection in a row that led to nothing.
+    failures: u32,
 }
+
+/// After so many attempts that led to nothing the next one need not be soon.
+const FEW_FAILURES: u32 = 3;
 
 impl LinkHealth {
     /// Ages of an instance that is known since `now`: the down clock runs from its creation, so that one that can
@@ -162,6 +167,7 @@ impl Link {
             last_ping: None,
             command_pace: RECONNECT_PERIOD,
             respite: 0,
+            failures: 0,
         }
     }
 
@@ -188,7 +194,6 @@ impl Link {
         };
         self.last_ping = None;
         self.command_pace = RECONNECT_PERIOD;
-        self.respite = 0;
     }
 
     /// Has a missing command connection tried so often, ms, and not once a second. Nobody is in a hurry to hear hellos.
@@ -196,9 +201,9 @@ impl Link {
         self.command_pace = pace;
     }
 
-    /// Puts the next attempt at a missing command connection off by so much, ms.
+    /// Puts the next attempt at a missing command connection off by so much, ms, if many have led to nothing.
     pub fn put_off(&mut self, respite: u64) {
-        self.respite = respite;
+        self.respite = if self.failures < FEW_FAILURES { 0 } else { respite };
     }
 
     /// Whether the command connection is tried more often than once a second.
@@ -262,6 +267,16 @@ impl Link {
         self.health.pending_commands = 0;
     }
 
+    /// Notes that the command connection is established, `local` being our end.
+    pub fn command_established(&mut self, local: IpAddr, now: Millis) {
+        if let Some(command) = &mut self.command {
+            command.local = Some(local);
+            command.last_activity = now;
+            self.health.local = Some(local);
+            self.failures = 0;
+        }
+    }
+
     /// Notes that the pub/sub connection was opened.
     pub fn pubsub_opened(&mut self, id: LinkId, now: Millis) {
         self.pubsub = Some(Connection::opened(id, now));
@@ -270,8 +285,9 @@ impl Link {
     /// Notes that the command connection is gone. The down clock goes on, or starts now: stock starts it at the next
     /// attempt to connect, which may be a second away (failover.md 12.3, S3).
     pub fn command_lost(&mut self, now: Millis) -> Option<LinkId> {
-        if self.command.is_some() {
+        if let Some(command) = self.command {
             self.health.ping_pending_since.get_or_insert(now);
+            self.failures = if command.local.is_some() { 0 } else { self.failures.saturating_add(1) };
         }
         self.health.connected = false;
         self.health.local = None;
@@ -391,6 +407,27 @@ pub fn is_due(at: Option<Millis>, now: Millis) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// failover.md 12.3, S3
+    #[test]
+    fn only_an_attempt_behind_many_that_led_to_nothing_is_put_off() {
+        let mut link = Link::new(Millis(0));
+        let next = |link: &mut Link, at: u64, established: bool| {
+            link.attempt(WantsPubSub::No, Millis(at));
+            link.command_opened(LinkId(at), Millis(at));
+            if established {
+                link.command_established([127, 0, 0, 1].into(), Millis(at));
+            }
+            link.command_lost(Millis(at));
+            link.put_off(500);
+            link.connect_at(WantsPubSub::No, Millis(at)).map(|next| next.0 - at)
+        };
+        assert_eq!([0, 1_000, 2_000].map(|at| next(&mut link, at, false)), [Some(1_000), Some(1_000), Some(1_500)]);
+        link.restart(Millis(3_000));
+        assert_eq!(next(&mut link, 3_500, false), Some(1_500), "that it has another role now does not bring it back");
+        assert_eq!(next(&mut link, 5_000, true), Some(1_000));
+        assert_eq!(next(&mut link, 6_000, false), Some(1_000));
+    }
 
     /// beyond.md B2
     #[test]

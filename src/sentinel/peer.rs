@@ -235,9 +235,8 @@ impl Peer {
         match input {
             PeerInput::Tick => {}
             PeerInput::LinkUp { link, local } => {
-                if let Some(command) = self.link.command.as_mut().filter(|command| command.id == link) {
-                    command.local = Some(local);
-                    self.link.health.local = Some(local);
+                if self.link.command_id() == Some(link) {
+                    self.link.command_established(local, now);
                 }
             }
             PeerInput::LinkDown(link, error) => {

@@ -240,10 +240,8 @@ impl Monitor {
     pub(super) fn on_link_up(&mut self, link: LinkId, local: IpAddr, now: Millis) {
         let Some(who) = self.owner_of(link) else { return };
         let Some(server) = self.server_mut(&who) else { return };
-        if let Some(command) = server.link.command.as_mut().filter(|command| command.id == link) {
-            command.local = Some(local);
-            command.last_activity = now;
-            server.link.health.local = Some(local);
+        if server.link.command_id() == Some(link) {
+            server.link.command_established(local, now);
         }
     }
 
@@ -254,8 +252,7 @@ impl Monitor {
         let kind = if server.link.command_id() == Some(link) {
             server.link.command_lost(env.now.mono);
             server.forget_outstanding();
-            let is_missed = server.sdown.is_none();
-            server.link.put_off(if is_missed { 0 } else { env.tilt.leisure() });
+            server.link.put_off(env.tilt.leisure());
             if who == ServerId::Master {
                 self.hurry_back(env);
             }
