@@ -53,6 +53,8 @@ pub enum Fault {
     Plan,
     /// A server dies, and somebody else's has its address for a while.
     Reuse,
+    /// A Sentinel's process has too much to do: each monitor waits for its turn.
+    NodeLate,
 }
 
 /// The end of a fault.
@@ -67,6 +69,8 @@ pub enum Undo {
     },
     /// Let the Sentinel go on.
     ResumeNode(Host),
+    /// The Sentinel keeps up again.
+    Relieve(Host),
     /// Heal this partition.
     Heal(u64),
     /// Mend the disk.
@@ -117,6 +121,7 @@ impl Fault {
         Fault::Dns,
         Fault::Plan,
         Fault::Reuse,
+        Fault::NodeLate,
     ];
 
     /// Chance that a world has this class at all.
@@ -222,6 +227,12 @@ impl World {
             Fault::Dns => self.strike_dns(),
             Fault::Plan => self.strike_plan(),
             Fault::Reuse => self.strike_reuse(),
+            Fault::NodeLate => {
+                let rng = self.sh.rng.fault(fault);
+                let node = rng.random_range(0..self.nodes.len());
+                let (turn, length) = (rng.random_range(20..1_500) * MS, rng.random_range(500..12_000) * MS);
+                self.overload_node(node, turn, length);
+            }
         }
     }
 
@@ -279,6 +290,15 @@ impl World {
             self.sh.trace.note(self.sh.now, || format!("n{node} stops for {} ms", length / MS));
             self.nodes[node].pause();
             self.sh.push(self.sh.now + length, Event::Undo(Undo::ResumeNode(node)));
+        }
+    }
+
+    /// Has each monitor of a Sentinel wait up to `turn` for its turn, for a while.
+    pub fn overload_node(&mut self, node: Host, turn: u64, length: u64) {
+        if self.nodes[node].turn_us == 0 {
+            self.sh.trace.note(self.sh.now, || format!("n{node} is late by up to {} ms", turn / MS));
+            self.nodes[node].turn_us = turn;
+            self.sh.push(self.sh.now + length, Event::Undo(Undo::Relieve(node)));
         }
     }
 
@@ -526,6 +546,10 @@ impl World {
             Undo::ResumeNode(node) => {
                 self.sh.trace.note(self.sh.now, || format!("n{node} goes on"));
                 self.nodes[node].resume(&mut self.sh);
+            }
+            Undo::Relieve(node) => {
+                self.sh.trace.note(self.sh.now, || format!("n{node} keeps up again"));
+                self.nodes[node].turn_us = 0;
             }
             Undo::Heal(id) => {
                 for (from, to) in self.partitions.remove(&id).unwrap_or_default() {

@@ -134,7 +134,7 @@ impl Swarm {
         let mut rates = Rates::new();
         let drawn = rng.random_range(60..=120);
         let duration = seconds.unwrap_or(drawn);
-        for fault in Fault::ALL.iter().filter(|fault| **fault != Fault::Plan) {
+        for fault in Fault::ALL.iter().filter(|fault| !matches!(fault, Fault::Plan | Fault::NodeLate)) {
             let strikes = rng.random_bool(fault.likelihood());
             let mean = rng.random_range(fault.mean_seconds()) * 1_000_000;
             if strikes {
@@ -171,7 +171,16 @@ impl Swarm {
         };
         swarm.mix(&mut rng);
         swarm.plan(seed);
+        swarm.overload(seed);
         swarm
+    }
+
+    /// In some worlds Sentinels have too much to do at times. Drawn by itself, as plans are.
+    fn overload(&mut self, seed: u64) {
+        let mut rng = stream(seed, 10);
+        if rng.random_bool(Fault::NodeLate.likelihood()) {
+            self.rates.insert(Fault::NodeLate, rng.random_range(Fault::NodeLate.mean_seconds()) * 1_000_000);
+        }
     }
 
     /// In a third of the worlds operators plan failovers. Drawn by itself, so that the rest of the world is as without.

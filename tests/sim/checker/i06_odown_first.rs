@@ -6,9 +6,14 @@ use sentineld::sentinel::event::EventKind;
 
 use super::{Checker, Facts, Observation, is_coordinated};
 
-/// Who sees which master ODOWN.
+/// Who may start a failover of which master.
 #[derive(Debug, Default)]
-pub struct OdownFirst(BTreeSet<(usize, usize)>);
+pub struct OdownFirst {
+    /// Who sees it ODOWN.
+    odown: BTreeSet<(usize, usize)>,
+    /// Who was told to plan one, which has not begun yet, and may be over when its beginning is seen.
+    planned: BTreeSet<(usize, usize)>,
+}
 
 impl Checker for OdownFirst {
     fn rule(&self) -> &'static str {
@@ -17,19 +22,24 @@ impl Checker for OdownFirst {
 
     fn see(&mut self, seen: &Observation<'_>, _facts: &Facts) -> Result<(), String> {
         match seen {
-            Observation::Started { node, .. } => self.0.retain(|(owner, _)| owner != node),
+            Observation::Started { node, .. } => self.odown.retain(|(owner, _)| owner != node),
+            Observation::Planned { node, master } => {
+                self.planned.insert((*node, *master));
+            }
             Observation::Removed { node, master } => {
-                self.0.remove(&(*node, *master));
+                self.odown.remove(&(*node, *master));
             }
             Observation::Emitted { node, master, event, forced, view } => match event.kind {
                 EventKind::ObjectivelyDown => {
-                    self.0.insert((*node, *master));
+                    self.odown.insert((*node, *master));
                 }
                 EventKind::ObjectivelyUp | EventKind::SwitchMaster | EventKind::ResetMaster => {
-                    self.0.remove(&(*node, *master));
+                    self.odown.remove(&(*node, *master));
+                    self.planned.remove(&(*node, *master));
                 }
+                EventKind::TryFailover if self.planned.remove(&(*node, *master)) => {}
                 EventKind::TryFailover if *forced || is_coordinated(*view) => {}
-                EventKind::TryFailover if !self.0.contains(&(*node, *master)) => {
+                EventKind::TryFailover if !self.odown.contains(&(*node, *master)) => {
                     return Err(format!("n{node} starts a failover of m{master}, which is not ODOWN there"));
                 }
                 _ => {}

@@ -56,6 +56,13 @@ pub enum Observation<'a> {
         /// Which.
         master: usize,
     },
+    /// An operator has a Sentinel plan a failover.
+    Planned {
+        /// Which.
+        node: usize,
+        /// Of which master.
+        master: usize,
+    },
     /// An operator has a Sentinel forget what it has learnt of a master: RESET is about to be carried out.
     Reset {
         /// Where.
@@ -350,8 +357,7 @@ impl Facts {
                 self.attempts.remove(&(*node, *master));
                 self.voters.remove(&(*node, *master));
             }
-            Observation::Published { node, master, view, epoch } => {
-                self.epochs[*node] = self.epochs[*node].max(*epoch);
+            Observation::Published { node, master, view, .. } => {
                 self.voters.insert((*node, *master), (view.sentinels.len() + 1, view.quorum as usize));
             }
             Observation::Emitted { node, master, event, forced, view } => {
@@ -368,7 +374,7 @@ impl Facts {
         match event.kind {
             EventKind::NewEpoch => {
                 let epoch = Epoch(event.payload.parse().unwrap_or(0));
-                self.epochs[node] = self.epochs[node].max(epoch);
+                self.epochs[node] = epoch;
             }
             EventKind::TryFailover => {
                 self.serial += 1;
@@ -414,6 +420,32 @@ pub fn is_coordinated(view: Option<&MasterView>) -> bool {
 pub fn has_flag(flags: &str, flag: &str) -> bool {
     // Most instances have a single short one.
     flags.len() >= flag.len() && flags.split(',').any(|set| set == flag)
+}
+
+/// Whose present step began with something. What a step leads to is seen at its end: first what is published, then the
+/// rest.
+#[derive(Debug, Default)]
+pub struct ThisStep(BTreeMap<(usize, usize), bool>);
+
+impl ThisStep {
+    /// It begins.
+    pub fn begin(&mut self, node: usize, master: usize) {
+        self.0.insert((node, master), false);
+    }
+
+    /// Something is published: by this step, or already by the next.
+    pub fn publish(&mut self, node: usize, master: usize) {
+        match self.0.get_mut(&(node, master)) {
+            Some(is_published @ false) => *is_published = true,
+            Some(true) => drop(self.0.remove(&(node, master))),
+            None => {}
+        }
+    }
+
+    /// Whether it is still this step.
+    pub fn has(&self, node: usize, master: usize) -> bool {
+        self.0.contains_key(&(node, master))
+    }
 }
 
 /// One invariant.

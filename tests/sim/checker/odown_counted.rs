@@ -7,8 +7,9 @@ use sentineld::sentinel::event::EventKind;
 
 use super::{Checker, Facts, Observation};
 
-/// Answers are worth something for 5 s, plus a process that stands still for less than the TILT trigger.
-const VALID_US: u64 = 8_000_000;
+/// Answers are worth something for 5 s from when the monitor comes to them. That may be late, by a pause and by turns of
+/// other monitors.
+const VALID_US: u64 = 15_000_000;
 
 /// When a peer last said that a master is down, by asker, master and peer. Absent: it last said that it is up.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ mod serve;
 mod step;
 mod timer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -74,6 +74,8 @@ pub enum Happening {
     Published(String),
     /// The one timer of a stock process fires.
     StockTick,
+    /// The next of the monitors that wait has its turn.
+    Turn,
 }
 
 /// A master that an operator wants monitored.
@@ -104,6 +106,8 @@ pub struct Node {
     pub backlog: Option<Vec<Happening>>,
     /// It dies around its next commit: before, in the middle, or between the commit and its acknowledgement.
     pub dies_on_commit: bool,
+    /// How long a monitor waits at most until it has its turn, if the process has too much to do.
+    pub turn_us: u64,
     /// Difference of its wall clock, ms.
     pub wall_offset: u64,
     kind: Kind,
@@ -144,6 +148,8 @@ struct Process {
     tokens: BTreeMap<ReplyToken, Waiting>,
     last_token: u64,
     mail: Mail,
+    /// Monitors that wait for their turn, longest first.
+    waiting: VecDeque<usize>,
     /// Empty: to be filled by the next step.
     outbox: Outbox,
 }
@@ -214,6 +220,7 @@ impl Node {
             incarnation: 0,
             backlog: None,
             dies_on_commit: false,
+            turn_us: 0,
             wall_offset: 0,
             kind,
             process: None,
@@ -299,6 +306,7 @@ impl Node {
             tokens: BTreeMap::new(),
             last_token: 0,
             mail: Mail::default(),
+            waiting: VecDeque::new(),
             outbox: Outbox::default(),
         };
         let records = image.records.values();
@@ -346,7 +354,8 @@ impl Node {
     /// The process goes on: everything that waited happens now, timers before, between or behind messages.
     pub fn resume(&mut self, sh: &mut Shared) {
         let Some(mut backlog) = self.backlog.take() else { return };
-        let is_timer = |happening: &Happening| matches!(happening, Happening::Wake(_) | Happening::StockTick);
+        let is_timer =
+            |happening: &Happening| matches!(happening, Happening::Wake(_) | Happening::StockTick | Happening::Turn);
         match sh.rng.pause.random_range(0..3) {
             0 => backlog.sort_by_key(|happening| !is_timer(happening)),
             1 => backlog.sort_by_key(is_timer),
@@ -402,6 +411,7 @@ impl Node {
         }
         match happening {
             Happening::StockTick => {}
+            Happening::Turn => self.take_turn(sh),
             Happening::Published(payload) => self.published(&payload),
             Happening::Wake(who) => self.wake(sh, who),
             Happening::Told(conn, tell) => self.told(sh, conn, tell),

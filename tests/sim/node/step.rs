@@ -2,29 +2,58 @@
 
 use std::mem;
 
+use rand::RngExt;
 use sentineld::sentinel::Env;
 use sentineld::sentinel::io::{AdminRequest, Input, Output};
 use sentineld::sentinel::peer::PeerOutbox;
 use sentineld::sentinel::policy::FailoverMode;
 use sentineld::sentinel::time::Millis;
 
-use super::Node;
+use super::{Happening, Node};
 use crate::canary::Canary;
 use crate::checker::Observation;
+use crate::faults::Fault;
 use crate::net::Who;
-use crate::world::Shared;
+use crate::world::{Event, Shared};
 
 impl Node {
     /// Has the machines step until nothing is left to do.
     pub fn work(&mut self, sh: &mut Shared) {
         while let Some(next) = self.process.as_mut().and_then(|process| process.mail.next()) {
             match next {
+                Who::Monitor(master) if self.turn_us > 0 => self.wait_for_turn(sh, master),
                 Who::Monitor(master) => self.step_monitor(sh, master),
                 Who::Peer(peer) => self.step_peer(sh, peer),
             }
             if sh.checkers.violation.is_some() {
                 return;
             }
+        }
+    }
+
+    /// A monitor has to wait until the process comes to it. Peers do not: before a monitor that is late judges, they pass on
+    /// what they have.
+    fn wait_for_turn(&mut self, sh: &mut Shared, master: usize) {
+        let waiting = &mut self.process.as_mut().expect("it was woken").waiting;
+        waiting.push_back(master);
+        if waiting.len() == 1 {
+            self.schedule_turn(sh);
+        }
+    }
+
+    fn schedule_turn(&self, sh: &mut Shared) {
+        let at = sh.now + sh.rng.fault(Fault::NodeLate).random_range(0..=self.turn_us);
+        sh.push(at, Event::Node { node: self.host, incarnation: self.incarnation, happening: Happening::Turn });
+    }
+
+    /// The monitor that has waited longest has its turn.
+    pub(super) fn take_turn(&mut self, sh: &mut Shared) {
+        if let Some(master) = self.process().waiting.pop_front() {
+            self.step_monitor(sh, master);
+        }
+        // The step may have ended the process.
+        if self.process.as_ref().is_some_and(|process| !process.waiting.is_empty()) {
+            self.schedule_turn(sh);
         }
     }
 
@@ -43,8 +72,16 @@ impl Node {
         let inputs = inputs.filter_map(|input| canary.input(input, slot.asked_in)).inspect(|input| {
             forced |= matches!(input, Input::Admin { request: AdminRequest::Failover(order), .. }
                 if order.mode != Some(FailoverMode::Coordinated));
-            if matches!(input, Input::Admin { request: AdminRequest::Reset, .. }) {
-                sh.see(&Observation::Reset { node: self.host, master });
+            match input {
+                Input::Admin { request: AdminRequest::Reset, .. } => {
+                    sh.see(&Observation::Reset { node: self.host, master });
+                }
+                Input::Admin { request: AdminRequest::Failover(order), .. }
+                    if order.mode == Some(FailoverMode::Coordinated) =>
+                {
+                    sh.see(&Observation::Planned { node: self.host, master });
+                }
+                _ => {}
             }
             if traced {
                 shown.push(input.clone());
