@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::support::Kind;
 use crate::support::cluster::{Cluster, Plan};
 use crate::support::resp::Value;
-use crate::support::wait::seconds;
+use crate::support::wait::{seconds, wait_until};
 
 #[test]
 fn two_stock_and_one_of_ours_led_by_stock() {
@@ -73,6 +73,12 @@ pub(crate) fn led_once(plan: &Plan) -> Cluster {
     }
 
     let last = cluster.sentinels.last().expect("there are three");
+    wait_until(seconds(10), "the last knows whom it can promote", || {
+        let is_fit = |replica: &Value| {
+            replica.field("flags") == Some("slave") && replica.field("master-link-status") == Some("ok")
+        };
+        last.replicas("mymaster").iter().any(is_fit)
+    });
     let again = Instant::now();
     let reply = last.call(&["SENTINEL", "FAILOVER", "mymaster"]).expect("it answers");
     assert_eq!(reply, Value::Simple("OK".to_owned()));
