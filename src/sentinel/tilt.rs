@@ -5,6 +5,9 @@
 //! for a dead master. The process stood still where no monitor stepped: one of a thousand may wait long for its turn, but
 //! what came for it meanwhile is read before it judges ([`is_about_to_judge`]), so nothing of it is too old.
 //!
+//! How late steps are says, too, whether the process keeps up with its work. Where it does not, what nobody waits for is put
+//! off ([`TiltRegister::leisure`]).
+//!
 //! [`is_about_to_judge`]: super::monitor::Monitor::is_about_to_judge
 
 use std::sync::atomic::{AtomicU64, Ordering};
