@@ -22,12 +22,16 @@ impl Checker for OdownFirst {
 
     fn see(&mut self, seen: &Observation<'_>, _facts: &Facts) -> Result<(), String> {
         match seen {
-            Observation::Started { node, .. } => self.odown.retain(|(owner, _)| owner != node),
+            Observation::Started { node, .. } => {
+                self.odown.retain(|(owner, _)| owner != node);
+                self.planned.retain(|(owner, _)| owner != node);
+            }
             Observation::Planned { node, master } => {
                 self.planned.insert((*node, *master));
             }
             Observation::Removed { node, master } => {
                 self.odown.remove(&(*node, *master));
+                self.planned.remove(&(*node, *master));
             }
             Observation::Emitted { node, master, event, forced, view } => match event.kind {
                 EventKind::ObjectivelyDown => {

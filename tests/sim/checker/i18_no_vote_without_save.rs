@@ -38,7 +38,8 @@ impl Checker for NoVoteWithoutSave {
             {
                 // A process that is late says so after another save, which failed.
                 let epoch = event.payload.rsplit(' ').next().and_then(|epoch| epoch.parse().ok()).map(Epoch);
-                if self.votes.get(&(*node, *master)).copied() >= epoch {
+                let saved = self.votes.get(&(*node, *master));
+                if epoch.is_some_and(|epoch| saved.is_some_and(|saved| *saved >= epoch)) {
                     return Ok(());
                 }
                 let forced = facts.attempts.get(&(*node, *master)).is_some_and(|attempt| attempt.forced);
