@@ -4,7 +4,6 @@ use std::path::Path;
 
 use crate::farm::Farm;
 use crate::load::{ADDRESS, Load, label};
-use crate::spread::cells;
 use crate::support::wait::wait_until;
 use crate::watcher::{PATIENCE, Watcher, at_rest};
 use crate::{KINDS, Kind, Length, Spread, folder, readers, usage};
@@ -49,6 +48,12 @@ const LISTS: &[Request] = &[
 const MASTERS: Request =
     Request { words: &["SENTINEL", "MASTERS"], clients: &[1, 50], pipelines: &[1], trial: 2, ask: readers::run };
 
+/// A run, in seconds. Short, so that both programs find the same machine, whose speed changes within seconds by more than
+/// they differ; but long enough for some turns of each client, of which the first is a connection's.
+const SHORTEST: f64 = 0.1;
+const LONGEST: f64 = 0.6;
+const TURNS: u32 = 20;
+
 /// Ours should not be below this, in parts of stock.
 const TARGET: f64 = 0.8;
 
@@ -62,13 +67,13 @@ struct Runs {
 }
 
 pub(crate) fn run(length: Length) {
-    let (effort, masters) = match length {
-        Length::Full => (Effort { rounds: 12, seconds: 0.6 }, 1_000),
-        Length::Quick => (Effort { rounds: 4, seconds: 0.3 }, 100),
+    let (seconds, masters) = match length {
+        Length::Full => (9.6, 1_000),
+        Length::Quick => (1.2, 100),
     };
     println!(
-        "\nReads: medians of {} runs of about {} s each, stock and ours in turns (lowest-highest)\n",
-        effort.rounds, effort.seconds
+        "\nReads: medians of {seconds} s for each program, in runs of {SHORTEST} to {LONGEST} s, stock and ours in turns \
+         (lowest-highest).\nours/stock: the median of what two runs in succession had.\n"
     );
     println!(
         "| request | clients | pipeline | stock, 1000/s | ours, 1000/s | ours/stock | stock, µs of processor | ours | \
@@ -79,7 +84,7 @@ pub(crate) fn run(length: Length) {
         for &clients in request.clients {
             for &pipeline in request.pipelines {
                 let load = Load { words: request.words, clients, pipeline };
-                let ratio = row(load, name, request, effort, asked);
+                let ratio = row(load, name, request, seconds, asked);
                 below += u32::from(ratio < TARGET);
             }
         }
@@ -129,25 +134,18 @@ impl Asked {
     }
 }
 
-/// How long each row takes.
-#[derive(Clone, Copy)]
-struct Effort {
-    rounds: u32,
-    /// Of a round, about.
-    seconds: f64,
-}
-
-/// Measures and prints one row; returns the ratio of the rates.
-fn row(load: Load, name: &str, request: &Request, effort: Effort, asked: [Asked; 2]) -> f64 {
+/// Measures and prints one row, in which each program is asked for so many seconds; returns the ratio of the rates.
+fn row(load: Load, name: &str, request: &Request, seconds: f64, asked: [Asked; 2]) -> f64 {
     // Both get the same number of requests: what takes stock the time that is wanted.
     let trial = request.trial * u64::from(load.clients.min(50) * load.pipeline);
     let [stock, _] = asked.map(|sentinel| (request.ask)(&load, sentinel.port, trial));
-    let requests = ((stock * effort.seconds) as u64).max(u64::from(load.clients));
+    let of_a_run = (f64::from(load.clients * load.pipeline * TURNS) / stock).clamp(SHORTEST, LONGEST);
+    let requests = ((stock * of_a_run) as u64).max(u64::from(load.clients));
     let mut runs = [Runs::default(), Runs::default()];
-    for round in 0..effort.rounds {
+    for round in 0..(seconds / of_a_run).ceil() as usize {
         let mut turns = [0, 1];
         // Who is asked second finds another machine: warmer, or slowed down.
-        turns.rotate_left(round as usize % 2);
+        turns.rotate_left(round % 2);
         for turn in turns {
             let (runs, sentinel) = (&mut runs[turn], asked[turn]);
             let before = usage::of(sentinel.pid);
@@ -157,9 +155,30 @@ fn row(load: Load, name: &str, request: &Request, effort: Effort, asked: [Asked;
         }
     }
     let [stock, ours] = &runs;
-    let [rates, costs] = [[&stock.rates[..], &ours.rates], [&stock.costs, &ours.costs]];
-    let [stock, ours] = rates.map(Spread::of);
-    let digits = if stock.median < 10.0 { 3 } else { 1 };
-    println!("| {name} | {} | {} | {} | {} |", load.clients, load.pipeline, cells(rates, digits), cells(costs, 2));
-    ours.median / stock.median
+    let rates = Compared::new(&stock.rates, &ours.rates);
+    let costs = Compared::new(&stock.costs, &ours.costs);
+    let digits = if rates.stock.median < 10.0 { 3 } else { 1 };
+    println!("| {name} | {} | {} | {} | {} |", load.clients, load.pipeline, rates.shown(digits), costs.shown(2));
+    rates.ratio
+}
+
+/// Both programs' numbers of one kind.
+struct Compared {
+    stock: Spread,
+    ours: Spread,
+    /// The median of ours in parts of stock's, of each round.
+    ratio: f64,
+}
+
+impl Compared {
+    fn new(stock: &[f64], ours: &[f64]) -> Compared {
+        let ratios: Vec<f64> = stock.iter().zip(ours).map(|(stock, ours)| ours / stock).collect();
+        Compared { stock: Spread::of(stock), ours: Spread::of(ours), ratio: Spread::of(&ratios).median }
+    }
+
+    /// Three cells of a row.
+    fn shown(&self, digits: usize) -> String {
+        let Compared { stock, ours, ratio } = self;
+        format!("{} | {} | {ratio:.2}", stock.shown(digits), ours.shown(digits))
+    }
 }
