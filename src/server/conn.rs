@@ -2,7 +2,7 @@
 //!
 //! It reads once, executes every complete request, appends all replies to one buffer and writes once. It goes on
 //! reading while replies wait to leave, so that a client which sends much before it reads anything is not locked out,
-//! and stops executing meanwhile, so that replies do not pile up. Buffers are freed when they are empty.
+//! and stops executing meanwhile, so that replies do not pile up. Buffers are given back when they are empty.
 
 use std::future::poll_fn;
 use std::io;
@@ -24,6 +24,7 @@ use super::counters::Counters;
 use super::long::LongReply;
 use super::owed::Owed;
 use super::session::{Ending, Session, Step};
+use super::spare;
 use super::write::{self, Errand};
 use crate::resp::reply::Value;
 use crate::resp::request::Scanner;
@@ -121,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Some(Ending::Silent) => return Ok(()),
             }
             if self.output.is_empty() {
-                self.output = BytesMut::new();
+                spare::give_back(&mut self.output);
             }
             if self.wait(&client, woken.as_mut()).await?.is_break() {
                 return Ok(());
@@ -161,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         if self.input.is_empty() {
-            self.input = BytesMut::new();
+            spare::give_back(&mut self.input);
         }
     }
 
@@ -278,6 +279,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return;
         }
         if self.owed.is_empty() {
+            if self.output.capacity() == 0 {
+                self.output = spare::take();
+            }
             reply.write(self.session.protocol, &mut self.output);
         } else {
             self.owed.push(reply, self.session.protocol);
@@ -392,12 +396,15 @@ fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
         if !output.is_empty() || n > UNCOUNTED {
             return Poll::Ready(Ok(Moved::Wrote));
         }
-        *output = BytesMut::new();
+        spare::give_back(output);
     }
     let mut bytes = [const { MaybeUninit::<u8>::uninit() }; READ];
     let mut bytes = ReadBuf::uninit(&mut bytes);
     match Pin::new(stream).poll_read(cx, &mut bytes) {
         Poll::Ready(Ok(())) => {
+            if input.capacity() == 0 {
+                *input = spare::take();
+            }
             input.extend_from_slice(bytes.filled());
             Poll::Ready(Ok(Moved::Read(bytes.filled().len())))
         }

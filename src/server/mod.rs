@@ -21,6 +21,7 @@ pub mod pubsub;
 mod read;
 mod session;
 mod set;
+mod spare;
 mod table;
 pub mod tracking;
 pub mod turns;
