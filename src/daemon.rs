@@ -44,6 +44,7 @@ use crate::sentinel::epoch::EpochRegister;
 use crate::sentinel::event::Level;
 use crate::sentinel::groups::GroupRegister;
 use crate::sentinel::id::RunId;
+use crate::sentinel::lateness::LatenessRegister;
 use crate::server::Renames;
 use crate::server::acl::{self, Acl};
 use crate::server::clients::{Clients, OutputLimit};
@@ -297,6 +298,7 @@ fn wire(
         epoch,
         groups: GroupRegister::default(),
         tilt: Arc::default(),
+        lateness: LatenessRegister::default(),
         node: watch::channel(Arc::new(loaded.node.clone())).0,
         log_level: watch::channel(loaded.daemon.log_level.name().to_owned()).0,
         publisher: Publisher::default(),

@@ -20,6 +20,7 @@ use crate::sentinel::epoch::EpochRegister;
 use crate::sentinel::event::{Event, Level};
 use crate::sentinel::groups::GroupRegister;
 use crate::sentinel::id::{MasterName, Rev, RunId};
+use crate::sentinel::lateness::LatenessRegister;
 use crate::sentinel::monitor::record::MasterRecord;
 use crate::sentinel::node::NodeNotice;
 use crate::sentinel::peer::PeerInput;
@@ -44,6 +45,8 @@ pub struct Process {
     pub groups: GroupRegister,
     /// TILT
     pub tilt: Arc<TiltRegister>,
+    /// How late it is with its work.
+    pub lateness: LatenessRegister,
     /// Settings that may change while the process runs.
     pub node: watch::Sender<Arc<NodeSettings>>,
     /// `loglevel`, by stock's name.
@@ -101,7 +104,14 @@ impl Process {
 
     /// What a machine may look at, as of now.
     pub fn env<'a>(&'a self, node: &'a NodeSettings) -> Env<'a> {
-        Env { now: self.clock.now(), epoch: &self.epoch, tilt: &self.tilt, groups: &self.groups, node }
+        Env {
+            now: self.clock.now(),
+            epoch: &self.epoch,
+            tilt: &self.tilt,
+            lateness: &self.lateness,
+            groups: &self.groups,
+            node,
+        }
     }
 
     /// Logs an event and tells its subscribers.

@@ -15,6 +15,7 @@ pub mod event;
 pub mod groups;
 pub mod id;
 pub mod io;
+pub mod lateness;
 pub mod link;
 pub mod monitor;
 pub mod node;
@@ -29,6 +30,7 @@ use std::net::IpAddr;
 use epoch::EpochRegister;
 use groups::GroupRegister;
 use id::{RunId, Secret};
+use lateness::LatenessRegister;
 use policy::Policies;
 use tilt::TiltRegister;
 use time::{Now, Periods};
@@ -126,6 +128,8 @@ pub struct Env<'a> {
     pub epoch: &'a EpochRegister,
     /// Process-wide TILT state.
     pub tilt: &'a TiltRegister,
+    /// How late the process is with its work.
+    pub lateness: &'a LatenessRegister,
     /// Which servers belong to which master.
     pub groups: &'a GroupRegister,
     /// Process-wide settings.

@@ -5,9 +5,6 @@
 //! for a dead master. The process stood still where no monitor stepped: one of a thousand may wait long for its turn, but
 //! what came for it meanwhile is read before it judges ([`is_about_to_judge`]), so nothing of it is too old.
 //!
-//! How late steps are says, too, whether the process keeps up with its work. Where it does not, what nobody waits for is put
-//! off ([`TiltRegister::leisure`]).
-//!
 //! [`is_about_to_judge`]: super::monitor::Monitor::is_about_to_judge
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,16 +26,7 @@ pub struct TiltRegister {
     /// The last time that none did for longer than the trigger: its beginning and its end.
     gap_start: AtomicU64,
     gap_end: AtomicU64,
-    /// How late steps come, ms: a moving average, in parts of [`SPAN`].
-    lateness: AtomicU64,
 }
-
-/// Late steps of which the average is taken.
-const SPAN: u64 = 64;
-/// No step counts as later than this, ms.
-const LATEST: u64 = 1_000;
-/// What is late by less, ms, on average, is on time.
-const PUNCTUAL: u64 = 50;
 
 impl Default for TiltRegister {
     fn default() -> Self {
@@ -51,7 +39,6 @@ impl Default for TiltRegister {
             last_step: never(),
             gap_start: none(),
             gap_end: none(),
-            lateness: none(),
         }
     }
 }
@@ -88,27 +75,6 @@ impl TiltRegister {
     fn stood_still_since(&self, since: Millis) -> u64 {
         let start = self.gap_start.load(Ordering::SeqCst).max(since.0);
         self.gap_end.load(Ordering::SeqCst).saturating_sub(start)
-    }
-
-    /// A monitor's step comes so much later, ms, than it had asked for.
-    pub fn note_lateness(&self, late: u64) {
-        let sum = self.lateness.load(Ordering::SeqCst);
-        self.lateness.store(sum - sum / SPAN + late.min(LATEST), Ordering::SeqCst);
-    }
-
-    /// How late steps come, ms, on average.
-    pub fn lateness(&self) -> u64 {
-        self.lateness.load(Ordering::SeqCst) / SPAN
-    }
-
-    /// By how much, ms, everything is put off that nobody waits for: asking again, and looking again at servers that are
-    /// down or have nothing to do with a failover. Where a thousand masters fail together, the process is late
-    /// with everything, and later with each thing more that it does.
-    pub fn leisure(&self) -> u64 {
-        match self.lateness() {
-            ..PUNCTUAL => 0,
-            lateness => 2 * lateness,
-        }
     }
 
     /// Turns TILT on at `now` for a stall that began at `stalled_since`, or starts its period again; it lasts `period`
@@ -221,20 +187,6 @@ mod tests {
         assert_eq!(stalled_since(9_999), Some(Millis(9_999)));
         assert_eq!(stalled_since(10_000), None, "not for long enough behind the deadline");
         assert_eq!(stalled_since(12_001), None, "before the deadline");
-    }
-
-    /// failover.md 12.3, S4
-    #[test]
-    fn leisure_follows_the_lateness_of_many_steps() {
-        let tilt = TiltRegister::default();
-        tilt.note_lateness(5_000);
-        assert_eq!(tilt.leisure(), 0, "one late step says little");
-        (0..1_000).for_each(|_| tilt.note_lateness(300));
-        assert!((560..=600).contains(&tilt.leisure()), "{}", tilt.leisure());
-        (0..1_000).for_each(|_| tilt.note_lateness(5_000));
-        assert!((1_900..=2_000).contains(&tilt.leisure()), "no more than two seconds: {}", tilt.leisure());
-        (0..1_000).for_each(|_| tilt.note_lateness(0));
-        assert_eq!(tilt.leisure(), 0);
     }
 
     /// beyond.md B7

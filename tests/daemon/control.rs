@@ -28,6 +28,7 @@ use sentineld::sentinel::epoch::EpochRegister;
 use sentineld::sentinel::groups::GroupRegister;
 use sentineld::sentinel::id::{Epoch, MasterName, Rev, RunId};
 use sentineld::sentinel::io::Answer;
+use sentineld::sentinel::lateness::LatenessRegister;
 use sentineld::sentinel::monitor::record::{IdentityRecord, MasterRecord, MasterSpec};
 use sentineld::sentinel::monitor::view::MasterView;
 use sentineld::sentinel::time::Periods;
@@ -92,6 +93,7 @@ impl Rig {
             clock: Clock::new(),
             epoch,
             tilt: Arc::default(),
+            lateness: LatenessRegister::default(),
             node: watch::channel(Arc::new(loaded.node)).0,
             log_level: watch::channel("notice".to_owned()).0,
             publisher: Publisher::default(),

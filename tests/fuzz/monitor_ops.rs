@@ -14,6 +14,7 @@ use sentineld::sentinel::id::{Epoch, LinkId, MasterName, ReplyToken, Rev, RunId}
 use sentineld::sentinel::io::{
     AdminRequest, Answer, FailoverOrder, HandoverStep, Input, LinkError, Outbox, Output, Reply, Tag,
 };
+use sentineld::sentinel::lateness::LatenessRegister;
 use sentineld::sentinel::monitor::Monitor;
 use sentineld::sentinel::monitor::hello::Hello;
 use sentineld::sentinel::monitor::record::{IdentityRecord, MasterRecord, MasterSpec};
@@ -35,6 +36,7 @@ struct World<'a> {
     node: NodeSettings,
     epoch: EpochRegister,
     tilt: TiltRegister,
+    lateness: LatenessRegister,
     groups: GroupRegister,
     now: u64,
     links: Vec<LinkId>,
@@ -73,10 +75,13 @@ impl World<'_> {
             identity: IdentityRecord::default(),
         };
         let (epoch, tilt, now) = (EpochRegister::default(), TiltRegister::default(), 1_000_000);
-        let groups = GroupRegister::default();
+        let (lateness, groups) = (LatenessRegister::default(), GroupRegister::default());
         let clocks = Now { mono: Millis(now), wall: UnixMillis(now) };
-        let monitor =
-            Monitor::new(record, 7, &Env { now: clocks, epoch: &epoch, tilt: &tilt, groups: &groups, node: &node });
+        let monitor = Monitor::new(
+            record,
+            7,
+            &Env { now: clocks, epoch: &epoch, tilt: &tilt, lateness: &lateness, groups: &groups, node: &node },
+        );
         let (links, sent) = (Vec::new(), Vec::new());
         World {
             groups,
@@ -85,6 +90,7 @@ impl World<'_> {
             node,
             epoch,
             tilt,
+            lateness,
             now,
             links,
             sent,
@@ -227,7 +233,14 @@ impl World<'_> {
     fn feed(&mut self, input: Input) {
         let mut out = Outbox::default();
         let now = Now { mono: Millis(self.now), wall: UnixMillis(self.now) };
-        let env = Env { now, epoch: &self.epoch, tilt: &self.tilt, groups: &self.groups, node: &self.node };
+        let env = Env {
+            now,
+            epoch: &self.epoch,
+            tilt: &self.tilt,
+            lateness: &self.lateness,
+            groups: &self.groups,
+            node: &self.node,
+        };
         self.monitor.handle(input, &env, &mut out);
         assert!(out.as_slice().iter().filter(|output| matches!(output, Output::WakeAt(_))).count() == 1);
         for output in out.drain() {

@@ -11,6 +11,7 @@ use sentineld::sentinel::epoch::EpochRegister;
 use sentineld::sentinel::groups::GroupRegister;
 use sentineld::sentinel::id::{Epoch, LinkId, MasterName, Rev, RunId};
 use sentineld::sentinel::io::{Channel, Input, LinkError, Outbox, Output, Reply, Tag};
+use sentineld::sentinel::lateness::LatenessRegister;
 use sentineld::sentinel::monitor::Monitor;
 use sentineld::sentinel::monitor::record::MasterRecord;
 use sentineld::sentinel::node::{NodeNotice, PeerRegistry, Routed};
@@ -77,6 +78,7 @@ pub(crate) struct World {
     disk: Disk,
     epoch: EpochRegister,
     tilt: TiltRegister,
+    lateness: LatenessRegister,
     groups: GroupRegister,
     masters: BTreeMap<MasterName, Watched>,
     registry: PeerRegistry,
@@ -99,6 +101,7 @@ impl World {
             disk: Disk::Works,
             epoch: EpochRegister::default(),
             tilt: TiltRegister::default(),
+            lateness: LatenessRegister::default(),
             groups: GroupRegister::default(),
             masters: BTreeMap::new(),
             registry: PeerRegistry::default(),
@@ -129,7 +132,8 @@ impl World {
 
     /// The process dies and starts again with what is on disk.
     pub(crate) fn reboot(&mut self) {
-        (self.tilt, self.registry) = (TiltRegister::default(), PeerRegistry::default());
+        (self.tilt, self.lateness) = (TiltRegister::default(), LatenessRegister::default());
+        self.registry = PeerRegistry::default();
         self.groups = GroupRegister::default();
         (self.node.crash_after_election, self.node.crash_after_promotion) = (false, false);
         self.dead = false;
@@ -148,7 +152,14 @@ impl World {
     }
 
     fn env(&self) -> Env<'_> {
-        Env { now: self.clocks(), epoch: &self.epoch, tilt: &self.tilt, groups: &self.groups, node: &self.node }
+        Env {
+            now: self.clocks(),
+            epoch: &self.epoch,
+            tilt: &self.tilt,
+            lateness: &self.lateness,
+            groups: &self.groups,
+            node: &self.node,
+        }
     }
 
     /// Makes sure that a peer exists; at first it is up and says that the master is down as soon as it is asked.
@@ -312,6 +323,7 @@ impl World {
                 now: self.clocks(),
                 epoch: &self.epoch,
                 tilt: &self.tilt,
+                lateness: &self.lateness,
                 groups: &self.groups,
                 node: &self.node,
             };

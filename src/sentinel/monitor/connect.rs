@@ -109,7 +109,7 @@ impl Monitor {
             return env.now.mono;
         }
         let period = self.info_period(seat, env);
-        let leisure = if period == FAST_INFO_PERIOD { env.tilt.leisure() } else { 0 };
+        let leisure = if period == FAST_INFO_PERIOD { env.lateness.leisure() } else { 0 };
         let periodic = if leisure > 0 { last + period + leisure } else { self.beat(env).until(last + period, period) };
         sooner(server.info_wanted_at, correction).map_or(periodic, |at| at.min(periodic))
     }
@@ -252,7 +252,7 @@ impl Monitor {
         let kind = if server.link.command_id() == Some(link) {
             server.link.command_lost(env.now.mono);
             server.forget_outstanding();
-            server.link.put_off(env.tilt.leisure());
+            server.link.put_off(env.lateness.leisure());
             if who == ServerId::Master {
                 self.hurry_back(env);
             }

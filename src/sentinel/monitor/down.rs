@@ -151,7 +151,7 @@ impl Monitor {
         // Where many masters fail together, answers take their time, and asking meanwhile would make it longer.
         let eager = !opinion.master_down && age < EAGER_ASK_SPAN && opinion.owing_since().is_none();
         let spacing = if eager { age.clamp(*EAGER_ASK_PERIOD.start(), *EAGER_ASK_PERIOD.end()) } else { u64::MAX };
-        Some(asked_at + spacing.min(env.node.periods.ask) + env.tilt.leisure())
+        Some(asked_at + spacing.min(env.node.periods.ask) + env.lateness.leisure())
     }
 
     /// Asks the peers that are due; with our own id, that is for a vote, while we run for leader.

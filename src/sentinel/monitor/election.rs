@@ -43,7 +43,7 @@ impl Candidacy {
     /// whoever comes before us.
     fn due(self, env: &Env<'_>) -> Millis {
         let crowd = env.epoch.current().0.saturating_sub(self.epoch.0).saturating_mul(CROWD_SPACING);
-        let more = crowd.saturating_add(2 * env.tilt.lateness());
+        let more = crowd.saturating_add(2 * env.lateness.average());
         self.at + self.rank.saturating_mul(more).min(MAX_CROWD_DELAY)
     }
 }

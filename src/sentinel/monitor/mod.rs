@@ -359,7 +359,7 @@ impl Monitor {
         let stock = env.node.policies.tilt == TiltMode::Stock;
         env.tilt.step(now, periods.tilt_trigger);
         if let Some(late) = self.tilt.lateness(now) {
-            env.tilt.note_lateness(late);
+            env.lateness.note(late);
         }
         let mut stalled = self.tilt.stalled_since(env.tilt, periods.tilt_trigger);
         if let Some(jump) = env.tilt.wall_jump(env.now, periods.tilt_trigger) {

@@ -7,6 +7,7 @@ use crate::sentinel::NodeSettings;
 use crate::sentinel::epoch::EpochRegister;
 use crate::sentinel::groups::GroupRegister;
 use crate::sentinel::id::Epoch;
+use crate::sentinel::lateness::LatenessRegister;
 use crate::sentinel::tilt::TiltRegister;
 use crate::sentinel::time::{Now, UnixMillis};
 
@@ -17,6 +18,7 @@ struct Bench {
     node: NodeSettings,
     epoch: EpochRegister,
     tilt: TiltRegister,
+    lateness: LatenessRegister,
     groups: GroupRegister,
     now: u64,
     wake: u64,
@@ -34,6 +36,7 @@ impl Bench {
             node: NodeSettings::new(RunId::from("1111111111111111111111111111111111111111")),
             epoch: EpochRegister::default(),
             tilt: TiltRegister::default(),
+            lateness: LatenessRegister::default(),
             groups: GroupRegister::default(),
             now,
             wake: now,
@@ -57,7 +60,14 @@ impl Bench {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let now = Now { mono: Millis(self.now), wall: UnixMillis(self.now) };
-            let env = Env { now, epoch: &self.epoch, tilt: &self.tilt, groups: &self.groups, node: &self.node };
+            let env = Env {
+                now,
+                epoch: &self.epoch,
+                tilt: &self.tilt,
+                lateness: &self.lateness,
+                groups: &self.groups,
+                node: &self.node,
+            };
             let mut out = PeerOutbox::default();
             self.wake = u64::MAX;
             self.peer.handle(input, &env, &mut out);

@@ -21,6 +21,7 @@ use sentineld::sentinel::epoch::EpochRegister;
 use sentineld::sentinel::groups::GroupRegister;
 use sentineld::sentinel::id::{Epoch, LinkId, MasterName, ReplyToken, RunId};
 use sentineld::sentinel::io::{AdminRequest, Input, LinkError, Outbox, Reply, Tag};
+use sentineld::sentinel::lateness::LatenessRegister;
 use sentineld::sentinel::monitor::Monitor;
 use sentineld::sentinel::monitor::hello::Hello;
 use sentineld::sentinel::monitor::record::{MasterRecord, MasterSpec};
@@ -134,6 +135,7 @@ struct Process {
     clock: Drifting,
     epoch: EpochRegister,
     tilt: TiltRegister,
+    lateness: LatenessRegister,
     groups: GroupRegister,
     names: Vec<MasterName>,
     /// By number of the master; `None` is not monitored.
@@ -294,6 +296,7 @@ impl Node {
                 image.masters().map(|(_, record)| record.leader_epoch),
             ),
             tilt: TiltRegister::default(),
+            lateness: LatenessRegister::default(),
             groups: GroupRegister::default(),
             names: self.names.clone(),
             monitors: self.names.iter().map(|_| None).collect(),
@@ -481,7 +484,14 @@ impl Process {
     }
 
     fn env<'a>(&'a self, sh: &Shared, wall: u64, node: &'a NodeSettings) -> Env<'a> {
-        Env { now: self.now(sh, wall), epoch: &self.epoch, tilt: &self.tilt, groups: &self.groups, node }
+        Env {
+            now: self.now(sh, wall),
+            epoch: &self.epoch,
+            tilt: &self.tilt,
+            lateness: &self.lateness,
+            groups: &self.groups,
+            node,
+        }
     }
 
     fn peer(&self, id: &RunId) -> Option<usize> {

@@ -62,8 +62,14 @@ impl Node {
         let (wall, canary, traced) = (self.wall_offset, self.canary, sh.trace.is_on());
         let process = self.process.as_mut().expect("checked by every entry point");
         let now = process.clock.now(sh.now, process.origin, wall);
-        let env =
-            Env { now, epoch: &process.epoch, tilt: &process.tilt, groups: &process.groups, node: &self.settings };
+        let env = Env {
+            now,
+            epoch: &process.epoch,
+            tilt: &process.tilt,
+            lateness: &process.lateness,
+            groups: &process.groups,
+            node: &self.settings,
+        };
         let inputs = process.mail.of_monitor(master);
         // If it is gone, its messages are, too.
         let Some(slot) = process.monitors[master].as_mut() else { return };
@@ -129,7 +135,7 @@ impl Node {
         let process = self.process.as_mut().expect("checked by every entry point");
         let now = process.clock.now(sh.now, process.origin, wall);
         let (groups, node) = (&process.groups, &self.settings);
-        let env = Env { now, epoch: &process.epoch, tilt: &process.tilt, groups, node };
+        let env = Env { now, epoch: &process.epoch, tilt: &process.tilt, lateness: &process.lateness, groups, node };
         let inputs = process.mail.of_peer(peer);
         let Some(machine) = &mut process.peers[peer].peer else { return };
         let mut shown = Vec::new();

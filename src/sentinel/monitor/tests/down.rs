@@ -144,13 +144,13 @@ fn a_process_that_is_late_asks_less_often() {
         bench.kill(MASTER);
         bench.run(3_000);
         for _ in 0..1_000 {
-            bench.tilt.note_lateness(late);
+            bench.lateness.note(late);
         }
         bench.seen.clear();
         // Its own steps are on time, so others have to go on being late.
         for _ in 0..100 {
             bench.run(100);
-            (0..100).for_each(|_| bench.tilt.note_lateness(late));
+            (0..100).for_each(|_| bench.lateness.note(late));
         }
         let count = |is_it: &dyn Fn(&Output) -> bool| bench.seen.iter().filter(|output| is_it(output)).count();
         let asks = count(&|output| matches!(output, Output::SendPeer { tag: Tag::Ask, .. }));

@@ -90,8 +90,14 @@ fn hears(bench: &mut Bench, at: &str, name: &str, master_port: u16) {
 }
 
 fn flags(bench: &Bench, port: u16) -> String {
-    let env =
-        Env { now: clock(bench.now), epoch: &bench.epoch, tilt: &bench.tilt, groups: &bench.groups, node: &bench.node };
+    let env = Env {
+        now: clock(bench.now),
+        epoch: &bench.epoch,
+        tilt: &bench.tilt,
+        lateness: &bench.lateness,
+        groups: &bench.groups,
+        node: &bench.node,
+    };
     let view = bench.monitor.view(&env);
     view.replicas.iter().find(|replica| replica.instance.port == port).expect("it is known").instance.flags.to_string()
 }
@@ -532,6 +538,7 @@ fn members_are_remembered_in_the_state_file() {
             now: clock(bench.now),
             epoch: &bench.epoch,
             tilt: &bench.tilt,
+            lateness: &bench.lateness,
             groups: &bench.groups,
             node: &bench.node,
         };

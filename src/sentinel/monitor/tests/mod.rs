@@ -25,6 +25,7 @@ use crate::sentinel::epoch::EpochRegister;
 use crate::sentinel::groups::GroupRegister;
 use crate::sentinel::id::{LinkId, MasterName, Secret};
 use crate::sentinel::io::{AdminRequest, Answer, Channel, FailoverOrder, LinkError, Reply, SetOption, SpecChange};
+use crate::sentinel::lateness::LatenessRegister;
 use crate::sentinel::node::NodeNotice;
 use crate::sentinel::peer::LinkHealth;
 use crate::sentinel::policy::Policies;
@@ -59,6 +60,7 @@ pub(super) struct Bench {
     pub(super) monitor: Monitor,
     pub(super) epoch: EpochRegister,
     pub(super) tilt: TiltRegister,
+    pub(super) lateness: LatenessRegister,
     pub(super) groups: GroupRegister,
     pub(super) node: NodeSettings,
     pub(super) now: u64,
@@ -100,9 +102,10 @@ impl Bench {
         };
         change(&mut record, &mut node);
         let (epoch, tilt) = (EpochRegister::new(record.config_epoch, [record.leader_epoch]), TiltRegister::default());
-        let groups = GroupRegister::default();
+        let (lateness, groups) = (LatenessRegister::default(), GroupRegister::default());
         let now = 1_000_000;
-        let env = Env { now: clock(now), epoch: &epoch, tilt: &tilt, groups: &groups, node: &node };
+        let env =
+            Env { now: clock(now), epoch: &epoch, tilt: &tilt, lateness: &lateness, groups: &groups, node: &node };
         let monitor = Monitor::new(record, 7, &env);
         let server = |role, run_id, replicas: &[u16]| FakeServer {
             role,
@@ -124,6 +127,7 @@ impl Bench {
             monitor,
             epoch,
             tilt,
+            lateness,
             groups,
             node,
             now,
@@ -172,7 +176,14 @@ impl Bench {
             let mut out = Outbox::default();
             let wall = UnixMillis(self.now.saturating_add_signed(self.wall_step));
             let now = Now { mono: Millis(self.now), wall };
-            let env = Env { now, epoch: &self.epoch, tilt: &self.tilt, groups: &self.groups, node: &self.node };
+            let env = Env {
+                now,
+                epoch: &self.epoch,
+                tilt: &self.tilt,
+                lateness: &self.lateness,
+                groups: &self.groups,
+                node: &self.node,
+            };
             self.monitor.handle(input, &env, &mut out);
             for output in out.drain() {
                 inputs.extend(self.react(&output));

@@ -188,7 +188,7 @@ fn a_turn_lasts_longer_where_steps_are_late() {
         }
         bench.kill(MASTER);
         bench.run(1_000);
-        (0..1_000).for_each(|_| bench.tilt.note_lateness(late));
+        (0..1_000).for_each(|_| bench.lateness.note(late));
         bench.seen.clear();
         let odown_at = bench.now;
         while !bench.event_names().contains(&"+try-failover".to_owned()) {
