@@ -41,7 +41,7 @@ mod tests {
     const CONNECTIONS: usize = 1_000;
 
     /// On a runtime as the daemon's, woken by another thread as the events are.
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn an_event_waits_for_a_few_turns_only() {
         const EVENT_AT: usize = 5 * CONNECTIONS;
         let (turns, taken, event) =
@@ -67,8 +67,8 @@ mod tests {
             });
         }
         let late = subscriber.await.expect("it does not panic") - EVENT_AT;
-        // The runtime looks for what other threads have woken after 31 tasks, each a turn.
-        assert!(late <= 64, "{late} turns");
+        // The runtime looks for what other threads have woken after 127 tasks at the latest.
+        assert!(late <= 200, "{late} turns");
     }
 
     #[tokio::test]
