@@ -92,15 +92,7 @@ fn announces_a_promotion_only_once_it_is_durable() {
     let vote = bench.monitor.rev;
     bench.feed(Input::Durable(vote));
     bench.run(1_000);
-    let env = Env {
-        now: clock(bench.now),
-        epoch: &bench.epoch,
-        tilt: &bench.tilt,
-        lateness: &bench.lateness,
-        groups: &bench.groups,
-        node: &bench.node,
-    };
-    assert_eq!(bench.monitor.view(&env).current_port, 6379);
+    assert_eq!(bench.monitor.view(&bench.env()).current_port, 6379);
     assert_ne!(bench.monitor.record().addr.port, 6379, "what is being saved is the new address");
     let announced = |bench: &Bench| {
         bench.seen.iter().any(|output| {

@@ -90,15 +90,7 @@ fn hears(bench: &mut Bench, at: &str, name: &str, master_port: u16) {
 }
 
 fn flags(bench: &Bench, port: u16) -> String {
-    let env = Env {
-        now: clock(bench.now),
-        epoch: &bench.epoch,
-        tilt: &bench.tilt,
-        lateness: &bench.lateness,
-        groups: &bench.groups,
-        node: &bench.node,
-    };
-    let view = bench.monitor.view(&env);
+    let view = bench.monitor.view(&bench.env());
     view.replicas.iter().find(|replica| replica.instance.port == port).expect("it is known").instance.flags.to_string()
 }
 
@@ -534,15 +526,7 @@ fn members_are_remembered_in_the_state_file() {
     assert_eq!(bench.monitor.record().identity, IdentityRecord::default(), "without one nothing is written");
     bench.node.policies.keeps_identity = true;
     let restart = |bench: &mut Bench, record: MasterRecord| {
-        let env = Env {
-            now: clock(bench.now),
-            epoch: &bench.epoch,
-            tilt: &bench.tilt,
-            lateness: &bench.lateness,
-            groups: &bench.groups,
-            node: &bench.node,
-        };
-        bench.monitor = Monitor::new(record, 7, &env);
+        bench.monitor = Monitor::new(record, 7, &bench.env());
         bench.links.clear();
         bench.subscriptions.clear();
         bench.feed(Input::Tick);

@@ -79,6 +79,18 @@ pub(super) struct Bench {
 }
 
 impl Bench {
+    /// What the monitor may look at now.
+    pub(super) fn env(&self) -> Env<'_> {
+        Env {
+            now: clock(self.now),
+            epoch: &self.epoch,
+            tilt: &self.tilt,
+            lateness: &self.lateness,
+            groups: &self.groups,
+            node: &self.node,
+        }
+    }
+
     /// A master with two replicas that it knows of, quorum 2, down-after 1000 and failover-timeout 6000.
     pub(super) fn new() -> Bench {
         Bench::with(|_, _| {})
