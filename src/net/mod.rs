@@ -1,4 +1,5 @@
 //! Sockets.
 
+pub mod direct;
 pub mod listen;
 pub mod tls;

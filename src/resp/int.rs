@@ -7,16 +7,19 @@ use bytes::BufMut;
 /// Lengths on the wire, and every number that an operator gives in a command, are judged by this rule
 /// (commands.md 1.3).
 pub fn parse_strict(text: &[u8]) -> Option<i64> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let (sign, digits) = match text {
+        [b'-', digits @ ..] => (-1, digits),
+        digits => (1, digits),
+    };
     let canonical = match digits {
-        [b'0'] => digits.len() == text.len(),
+        [b'0'] => sign == 1,
         [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
         _ => false,
     };
     if !canonical {
         return None;
     }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    digits.iter().try_fold(0_i64, |n, digit| n.checked_mul(10)?.checked_add(sign * i64::from(digit - b'0')))
 }
 
 /// Appends `<kind><n>\r\n`: an integer, or the header of anything that begins with a length.

@@ -300,14 +300,15 @@ impl Client {
         self.overflowed.load(Ordering::SeqCst)
     }
 
-    /// Moves waiting events up to number `last` to `out`, as long as `out` is shorter than `room`.
-    pub fn collect(&self, last: u64, room: usize, out: &mut BytesMut) {
+    /// Moves waiting events up to number `last` to `out`, as long as `out` is shorter than `room`. Whether some are left.
+    pub fn collect(&self, last: u64, room: usize, out: &mut BytesMut) -> bool {
         let mut outbox = lock(&self.outbox);
         while out.len() < room && outbox.queue.front().is_some_and(|(event, _)| *event <= last) {
             let (_, frame) = outbox.queue.pop().expect("it has a front");
             outbox.bytes -= frame.len();
             out.extend_from_slice(&frame);
         }
+        outbox.queue.front().is_some()
     }
 
     /// Whether events wait.

@@ -61,6 +61,7 @@ where
         held: None,
         owed: Owed::default(),
         counted: 0,
+        has_mail: false,
     };
     // An error of the socket ends the connection like an end of file; nobody is left to be told.
     let _ = connection.serve().await;
@@ -80,6 +81,8 @@ struct Connection<S> {
     owed: Owed,
     /// Bytes of output that count towards its limit, as noted last.
     counted: usize,
+    /// Whether events may wait for it.
+    has_mail: bool,
 }
 
 impl<S> Drop for Connection<S> {
@@ -297,8 +300,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn fetch_events(&mut self) {
-        if self.output.len() < EVENT_ROOM && self.rest.is_none() {
-            self.session.client.collect(u64::MAX, EVENT_ROOM, &mut self.output);
+        if self.has_mail && self.output.len() < EVENT_ROOM && self.rest.is_none() {
+            self.has_mail = self.session.client.collect(u64::MAX, EVENT_ROOM, &mut self.output);
         }
     }
 
@@ -327,7 +330,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Moved::Wrote => {}
             },
-            () = woken.as_mut() => woken.set(client.woken()),
+            () = woken.as_mut() => {
+                woken.set(client.woken());
+                self.has_mail = true;
+            }
             () = self.owed.settled(self.session.protocol), if !self.owed.is_empty() => {}
             () = sleep_until(end), if end.is_some() => if held.is_none() {
                 return Ok(Break(()));

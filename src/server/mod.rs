@@ -39,6 +39,7 @@ use tokio::task::JoinSet;
 
 use crate::driver::SupervisorHandle;
 use crate::driver::clock::Clock;
+use crate::net::direct::Direct;
 use crate::net::listen::{self, Accepted, Listener};
 use crate::net::tls::Tls;
 use crate::publish::Reader;
@@ -209,7 +210,7 @@ async fn admit(accepted: Accepted, context: &Arc<Context>, connections: &mut Joi
             let local = Endpoint::Tcp(stream.local_addr()?);
             listen::prepare(&stream, context.limits.keepalive)?;
             let refusal = context.is_protected_from(peer).then_some(PROTECTED);
-            enter(stream, Endpoint::Tcp(peer), local, refusal, context, connections).await
+            enter(Direct(stream), Endpoint::Tcp(peer), local, refusal, context, connections).await
         }
         Accepted::Tls(stream, peer) => {
             let local = Endpoint::Tcp(stream.local_addr()?);

@@ -103,7 +103,7 @@ impl Session {
             return Step::End(Ending::Silent);
         }
         // Noted before it is refused: CLIENT LIST and ACL LOG show what was asked last.
-        let now = self.context.clock.mono();
+        let now = self.context.clock.coarse();
         self.client.note(found.place, now);
         if let Some(refusal) = self.refusal(found, words) {
             return Step::Reply(refusal);
