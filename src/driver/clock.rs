@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::time::{ClockId, Timespec, clock_gettime};
+use nix::time::{ClockId, clock_gettime};
 
 use crate::sentinel::time::{Millis, Now, UnixMillis};
 
@@ -21,7 +21,7 @@ impl Clock {
     /// A clock that starts now.
     #[expect(clippy::new_without_default, reason = "making one reads the clock, which a default should not")]
     pub fn new() -> Clock {
-        Clock { origin: Instant::now(), since_boot: kernel_time(ClockId::Monotonic) }
+        Clock { origin: Instant::now(), since_boot: kernel_time(ClockId::CLOCK_MONOTONIC) }
     }
 
     /// Both clocks.
@@ -38,7 +38,7 @@ impl Clock {
     /// The monotonic clock as it was when the kernel's ticked last, some milliseconds ago: exact enough for when a client was
     /// heard, at a fraction of the price.
     pub fn coarse(&self) -> Millis {
-        let elapsed = kernel_time(ClockId::MonotonicCoarse).saturating_sub(self.since_boot);
+        let elapsed = kernel_time(ClockId::CLOCK_MONOTONIC_COARSE).saturating_sub(self.since_boot);
         Millis(HEAD_START + elapsed.as_millis() as u64)
     }
 
@@ -49,8 +49,7 @@ impl Clock {
 }
 
 fn kernel_time(clock: ClockId) -> Duration {
-    let Timespec { tv_sec, tv_nsec } = clock_gettime(clock);
-    Duration::new(tv_sec as u64, tv_nsec as u32)
+    clock_gettime(clock).expect("the kernel has both").into()
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! whole, and it holds nothing that a client has only announced. Errors are stock's, word for word (commands.md 7.2):
 //! after one the connection is answered and closed.
 
+use std::cell::Cell;
+
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
 
@@ -16,6 +18,21 @@ const MAX_LINE: usize = 64 << 10;
 const MAX_STRANGER_WORDS: i64 = 10;
 /// Bytes of a word before authentication.
 const MAX_STRANGER_BULK: i64 = 16 << 10;
+/// Words for which there is room before they have come: what is only announced is not allocated.
+const ROOM: usize = 16;
+
+thread_local! {
+    /// The list of a request that is done, for the next one.
+    static SPARE: Cell<Vec<Bytes>> = const { Cell::new(Vec::new()) };
+}
+
+/// Takes the words of a request that is done.
+pub fn reuse(mut words: Vec<Bytes>) {
+    if words.capacity() <= ROOM {
+        words.clear();
+        SPARE.set(words);
+    }
+}
 
 /// Whether the connection has authenticated itself, or need not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,8 +128,8 @@ impl Scanner {
                     Some(0) => return Ok(Some(Vec::new())),
                     Some(count) => {
                         self.missing = count;
-                        // What is only announced is not allocated.
-                        self.words = Vec::with_capacity(count.min(16));
+                        self.words = SPARE.take();
+                        self.words.reserve(count.min(ROOM));
                     }
                 },
                 Some(_) => return self.inline(buffer),
@@ -307,6 +324,27 @@ mod tests {
 
     fn failure(wire: &[u8], trust: Trust) -> RequestError {
         scan([wire], trust).1.unwrap_or_else(|| panic!("{} was read", wire.escape_ascii()))
+    }
+
+    #[test]
+    fn the_list_of_a_request_that_is_done_serves_the_next_one() {
+        let (mut one, mut other) = (Scanner::new(MAX_BULK), Scanner::new(MAX_BULK));
+        let (mut whole, mut half) =
+            (BytesMut::from(&b"*1\r\n$4\r\nPING\r\n"[..]), BytesMut::from(&b"*2\r\n$1\r\na\r\n"[..]));
+        let words = one.next(&mut whole, Trust::Known).expect("it can be read").expect("it is whole");
+        let place = words.as_ptr();
+        reuse(words);
+        assert_eq!(other.next(&mut half, Trust::Known), Ok(None));
+        // The half request has it now.
+        whole.extend_from_slice(b"*1\r\n$4\r\nQUIT\r\n");
+        let words = one.next(&mut whole, Trust::Known).expect("it can be read").expect("it is whole");
+        assert_eq!((&words[..], words.as_ptr() == place), (&[Bytes::from_static(b"QUIT")][..], false));
+        half.extend_from_slice(b"$1\r\nb\r\n");
+        let words = other.next(&mut half, Trust::Known).expect("it can be read").expect("it is whole");
+        assert_eq!(
+            (&words[..], words.as_ptr() == place),
+            (&[Bytes::from_static(b"a"), Bytes::from_static(b"b")][..], true)
+        );
     }
 
     /// commands.md 195

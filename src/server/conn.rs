@@ -27,7 +27,7 @@ use super::session::{Ending, Session, Step};
 use super::spare;
 use super::write::{self, Errand};
 use crate::resp::reply::Value;
-use crate::resp::request::Scanner;
+use crate::resp::request::{Scanner, reuse};
 
 /// Bytes of one read. They land on the stack, so that a connection which waits needs no buffer.
 const READ: usize = 16 << 10;
@@ -219,13 +219,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Executes a request. A step that has to wait for something is returned, on the heap for the same reason.
     fn execute(&mut self, words: Vec<Bytes>) -> Option<Box<Step>> {
-        match self.session.execute(&words) {
+        let step = self.session.execute(&words);
+        if let Step::Hold(ms) = step {
+            self.held = Some((words, Instant::now() + Duration::from_millis(ms)));
+            return None;
+        }
+        reuse(words);
+        match step {
             Step::Reply(reply) if self.owed.is_empty() || self.session.subscriptions.count() == 0 => self.reply(&reply),
             Step::List(reply) if self.owed.is_empty() => self.begin(reply),
-            Step::Hold(ms) => {
-                self.held = Some((words, Instant::now() + Duration::from_millis(ms)));
-                return None;
-            }
             Step::End(ending) => self.session.ending = Some(ending),
             step => return Some(Box::new(step)),
         }
@@ -397,9 +399,15 @@ fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
         counters.write(n);
-        output.advance(n);
+        let is_all = n == output.len();
+        // What is cleared without a step forward is whole for whoever gets it next.
+        if is_all {
+            output.clear()
+        } else {
+            output.advance(n)
+        }
         // So few bytes kept nobody waiting and counted for nothing: with them gone, only a read makes a difference.
-        if !output.is_empty() || n > UNCOUNTED {
+        if !is_all || n > UNCOUNTED {
             return Poll::Ready(Ok(Moved::Wrote));
         }
         spare::give_back(output);

@@ -37,7 +37,7 @@ const FULL: &[Size] = &[
     Size { masters: 10, sentinels: 3, killed: 10, rounds: 1, stock: true },
     Size { masters: 100, sentinels: 3, killed: 100, rounds: 1, stock: true },
     Size { masters: 300, sentinels: 3, killed: 100, rounds: 1, stock: true },
-    Size { masters: 1_000, sentinels: 3, killed: 100, rounds: 3, stock: true },
+    Size { masters: 1_000, sentinels: 3, killed: 100, rounds: 5, stock: true },
     Size { masters: 1_000, sentinels: 3, killed: 1_000, rounds: 3, stock: false },
     Size { masters: 2_000, sentinels: 1, killed: 100, rounds: 1, stock: true },
     Size { masters: 3_000, sentinels: 1, killed: 100, rounds: 1, stock: false },
