@@ -402,9 +402,9 @@ fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
         let is_all = n == output.len();
         // What is cleared without a step forward is whole for whoever gets it next.
         if is_all {
-            output.clear()
+            output.clear();
         } else {
-            output.advance(n)
+            output.advance(n);
         }
         // So few bytes kept nobody waiting and counted for nothing: with them gone, only a read makes a difference.
         if !is_all || n > UNCOUNTED {
