@@ -60,8 +60,10 @@ mod tests {
     fn the_coarse_clock_is_late_by_milliseconds() {
         let clock = Clock::new();
         let before = clock.mono();
-        std::thread::sleep(Duration::from_millis(50));
+        while clock.coarse() < before {
+            assert!(clock.mono().since(before) < 5_000, "it stands still");
+        }
         let coarse = clock.coarse();
-        assert!((before..=clock.mono()).contains(&coarse));
+        assert!(coarse <= clock.mono(), "it is ahead");
     }
 }

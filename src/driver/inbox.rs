@@ -106,6 +106,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use tokio::io::AsyncReadExt;
+    use tokio::sync::oneshot;
     use tokio::task::LocalSet;
 
     use super::*;
@@ -133,12 +134,14 @@ mod tests {
             let (stream, _) = server.accept().expect("accepts");
             stream.set_nonblocking(true).expect("a socket");
             let mut stream = tokio::net::TcpStream::from_std(stream).expect("a socket");
+            let (waits, others_wait) = oneshot::channel();
             tokio::task::spawn_local(async move {
+                // It waits as soon as this task yields, before anybody hears of it.
+                waits.send(()).expect("somebody listens");
                 stream.read_u8().await.expect("a byte comes");
                 sender.send(LinkEvent::PubSub(LinkId(2), None)).await
             });
-            // It waits now.
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            others_wait.await.expect("the task runs");
             own_end.write_all(b"*0\r\n").expect("the socket takes it");
             others_end.write_all(b"x").expect("the socket takes it");
             // As a task, since a `LocalSet` polls its root future out of turn.
