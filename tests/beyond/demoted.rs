@@ -6,7 +6,7 @@ use crate::support::Kind;
 use crate::support::resp::Value;
 use crate::support::wait::{seconds, wait_for, wait_until};
 use crate::table::{note, tell};
-use crate::{World, pass, runs};
+use crate::{World, runs};
 
 /// How soon after its first answer it is to be a replica.
 const PROMISED: Duration = Duration::from_millis(500);
@@ -79,8 +79,7 @@ fn returns(kind: Kind, absence: Absence, limit: Duration) -> Option<Duration> {
         }
     }
     let new = world.cluster.wait_for_new_master("mymaster", old, seconds(20));
-    // The others follow, and hellos have gone round.
-    pass(seconds(2));
+    world.cluster.wait_until_settled(&world.cluster.groups[0], new);
     let server = world.cluster.group().at_mut(old);
     match absence {
         Absence::Frozen => server.resume(),

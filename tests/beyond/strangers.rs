@@ -207,7 +207,7 @@ fn old_master_joins(persistence: Persistence) {
     }
     server.process.kill();
     let new = world.cluster.wait_for_new_master("mymaster", old, seconds(20));
-    pass(seconds(2));
+    world.cluster.wait_until_settled(&world.cluster.groups[0], new);
     let back = Instant::now();
     world.cluster.group().at_mut(old).start_again();
     wait_until(PROMISED, "it follows the new master", || world.cluster.groups[0].at(old).follows(new));

@@ -169,7 +169,8 @@ impl Cluster {
     /// Waits until the failover to `new` is over: switched and saved everywhere, live servers in their roles, one epoch.
     pub(crate) fn wait_until_settled(&self, group: &Group, new: u16) {
         wait_until(seconds(30), "the failover is over", || {
-            let live = group.servers.iter().filter(|server| server.process.is_started());
+            let live =
+                group.servers.iter().filter(|server| server.process.is_started() && !server.process.is_stopped());
             let mut replicas = live.filter(|server| server.port != new);
             let epoch = self.sentinels[0].master(group.name, "config-epoch");
             group.at(new).is_master()

@@ -129,6 +129,12 @@ impl Process {
         self.child.is_some()
     }
 
+    /// Whether SIGSTOP holds it (state `T`, proc(5)).
+    pub(crate) fn is_stopped(&self) -> bool {
+        let status = self.id().and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/status")).ok());
+        status.is_some_and(|status| status.lines().any(|line| line.starts_with("State:\tT")))
+    }
+
     /// The last lines of its log, for people.
     pub(crate) fn log_tail(&self, lines: usize) -> String {
         let text = std::fs::read_to_string(self.log()).unwrap_or_default();
