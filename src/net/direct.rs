@@ -73,6 +73,8 @@ impl AsyncWrite for Direct {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -111,7 +113,8 @@ mod tests {
             near.shutdown().await.expect("it is open");
         };
         let mut received = Vec::new();
-        let (read, ()) = tokio::join!(far.read_to_end(&mut received), writing);
+        let both = async { tokio::join!(far.read_to_end(&mut received), writing) };
+        let (read, ()) = tokio::time::timeout(Duration::from_secs(10), both).await.expect("it goes on");
         assert_eq!(read.expect("somebody writes"), sent.len());
         assert_eq!(received, sent);
         drop(near);
