@@ -152,6 +152,7 @@ fn a_lost_connection_says_so_once_and_after_all_replies() {
         let mut stream = rig.accept().await;
         read(&mut stream, PING).await;
         stream.write_all(b"+PONG\r\n").await.expect("the link is read");
+        drop(stream);
         assert!(matches!(rig.event().await, LinkEvent::Reply(LINK, Tag::Ping, _)));
         assert!(matches!(rig.event().await, LinkEvent::Down(LINK, _)));
         assert_eq!(rig.links.send(LINK, Tag::Ping, &Command::Ping, &RenameMap::new()), Err(SendError::Closed));
