@@ -40,7 +40,7 @@ const FULL: &[Size] = &[
     Size { masters: 1_000, sentinels: 3, killed: 100, rounds: 5, stock: true },
     Size { masters: 1_000, sentinels: 3, killed: 1_000, rounds: 3, stock: false },
     Size { masters: 2_000, sentinels: 1, killed: 100, rounds: 1, stock: true },
-    Size { masters: 3_000, sentinels: 1, killed: 100, rounds: 1, stock: false },
+    Size { masters: 3_000, sentinels: 1, killed: 100, rounds: 1, stock: true },
     Size { masters: 3_000, sentinels: 1, killed: 3_000, rounds: 1, stock: false },
 ];
 const QUICK: &[Size] = &[
