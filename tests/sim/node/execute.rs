@@ -72,12 +72,14 @@ impl Node {
     pub(super) fn see_sent(&mut self, sh: &mut Shared, master: usize, link: LinkId, command: &Command) {
         let node = self.host;
         match command {
-            // A master that was to hand over and is made a master again was not chosen by anybody.
-            Command::ReplicaofNoOne if self.names_master_on(sh, master, link) => {}
             Command::ReplicaofNoOne => {
-                let conn = self.process().links.get(&(Who::Monitor(master), link)).copied();
-                let host = conn.map(|conn| sh.net.conns[conn].server);
-                let priority = host.and_then(|host| sh.priorities.get(host - sh.sentinels)).map_or(100, |known| *known);
+                // Over a connection that is gone, which the monitor has yet to hear, it reaches nobody.
+                let Some(server) = self.server_on(sh, master, link) else { return };
+                // A master that was to hand over and is made a master again was not chosen by anybody.
+                if self.is_named(master, server) {
+                    return;
+                }
+                let priority = sh.priorities.get(server).map_or(100, |known| *known);
                 sh.see(&Observation::PromotionSent { node, master, priority });
             }
             Command::PublishHello(payload) => self.see_hello(sh, master, payload),
@@ -85,13 +87,16 @@ impl Node {
         }
     }
 
-    /// Whether a connection leads to the master that readers are told.
-    fn names_master_on(&mut self, sh: &Shared, master: usize, link: LinkId) -> bool {
-        let process = self.process();
-        let conn = process.links.get(&(Who::Monitor(master), link));
-        let server = conn.and_then(|conn| sh.net.conns[*conn].server.checked_sub(sh.sentinels));
-        let named = process.monitors[master].as_ref().map(|slot| true_ip(&slot.view.current_host));
-        server.map(server_ip).as_deref() == named.as_deref()
+    /// The server at the other end of a connection that stands.
+    fn server_on(&mut self, sh: &Shared, master: usize, link: LinkId) -> Option<usize> {
+        let conn = self.process().links.get(&(Who::Monitor(master), link))?;
+        sh.net.conns[*conn].server.checked_sub(sh.sentinels)
+    }
+
+    /// Whether a server is the master that readers are told.
+    fn is_named(&mut self, master: usize, server: usize) -> bool {
+        let slot = self.process().monitors[master].as_ref();
+        slot.is_some_and(|slot| true_ip(&slot.view.current_host) == server_ip(server))
     }
 
     pub(super) fn see_hello(&mut self, sh: &mut Shared, master: usize, payload: &str) {
