@@ -41,13 +41,19 @@ impl Node {
                 let process = self.process();
                 let epoch = process.epoch.current();
                 if let Some(slot) = process.monitors[master].as_mut() {
-                    slot.view = *view;
+                    let before = std::mem::replace(&mut slot.view, *view).current_host;
+                    slot.told_before = (before != slot.view.current_host).then_some(before);
                     sh.see(&Observation::Published { node, master, view: &slot.view, epoch });
                 }
             }
             Output::Emit(event) => {
                 match event.kind {
-                    EventKind::SwitchMaster => sh.stats.switches += 1,
+                    EventKind::SwitchMaster => {
+                        sh.stats.switches += 1;
+                        if let Some(slot) = &mut self.process().monitors[master] {
+                            slot.told_before = None;
+                        }
+                    }
                     EventKind::PromotedReplica => {
                         sh.stats.coordinated += u64::from(sh.checkers.facts.coordinates(node, master));
                         sh.stats.failovers += 1;
@@ -93,10 +99,11 @@ impl Node {
         sh.net.conns[*conn].server.checked_sub(sh.sentinels)
     }
 
-    /// Whether a server is the master that readers are told.
+    /// Whether a server is the master that readers are told, or were until a switch that is yet to be told.
     fn is_named(&mut self, master: usize, server: usize) -> bool {
-        let slot = self.process().monitors[master].as_ref();
-        slot.is_some_and(|slot| true_ip(&slot.view.current_host) == server_ip(server))
+        let Some(slot) = &self.process().monitors[master] else { return false };
+        let named = [Some(&slot.view.current_host), slot.told_before.as_ref()];
+        named.into_iter().flatten().any(|host| true_ip(host) == server_ip(server))
     }
 
     pub(super) fn see_hello(&mut self, sh: &mut Shared, master: usize, payload: &str) {

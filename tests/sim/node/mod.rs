@@ -160,6 +160,9 @@ struct Process {
 struct MonitorSlot {
     monitor: Monitor,
     view: MasterView,
+    /// Host of the master that the view before it told, until `+switch-master` comes: a view is put out before the commands
+    /// of its turn, some of which may be older than the switch.
+    told_before: Option<Arc<str>>,
     timer: Timer,
     /// Its last hello, and what that says: it is the same nearly always.
     said: Option<(String, Hello)>,
@@ -332,8 +335,14 @@ impl Node {
         let monitor = Monitor::new(record, seed, &env);
         let view = monitor.view(&env);
         sh.see(&Observation::Published { node: self.host, master, view: &view, epoch: process.epoch.current() });
-        process.monitors[master] =
-            Some(MonitorSlot { monitor, view, timer: Timer::default(), said: None, asked_in: Epoch(0) });
+        process.monitors[master] = Some(MonitorSlot {
+            monitor,
+            view,
+            told_before: None,
+            timer: Timer::default(),
+            said: None,
+            asked_in: Epoch(0),
+        });
         process.mail.push(Job::Monitor(master, Input::Tick));
     }
 
